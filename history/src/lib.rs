@@ -1,0 +1,34 @@
+//! The narrow waist: every type that Tribunal records, and the formats it is recorded in.
+//!
+//! Workload, nemesis and nodes write these types; checkers and reports read them. Nothing here runs
+//! anything: no tokio, no clock, no randomness. What is serialized for others is defined here and nowhere
+//! else, and carries a format version ([`record`]); a reader refuses a version that it does not know.
+//!
+//! An operation is recorded as two events, its invocation and its completion. Their order is [`Seq`], one
+//! counter for the whole run; times are for display only.
+
+pub mod event;
+pub mod evidence;
+pub mod fault;
+pub mod finding;
+pub mod id;
+pub mod jsonl;
+pub mod manifest;
+pub mod operation;
+pub mod record;
+pub mod report;
+pub mod value;
+
+pub use event::{
+    Cause, CauseCode, Completion, Ending, Event, Invocation, LeaderEvent, NemesisAction, NemesisEvent, NodeEvent,
+    NodeState, Phase, PhaseEvent,
+};
+pub use evidence::Evidence;
+pub use fault::{Direction, Fault, FaultKind, Schedule, Select, Step};
+pub use finding::{AnomalyClass, Blocked, DrawnOperation, Finding, Minimised};
+pub use id::{Incarnation, LogIndex, MemberId, NodeId, ProcessId, Revision, Seq, Term};
+pub use manifest::Manifest;
+pub use operation::Operation;
+pub use record::{Record, RecordError};
+pub use report::{Outcome, Property, PropertyClass, Report};
+pub use value::Value;
