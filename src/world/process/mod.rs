@@ -1,0 +1,1 @@
+//! Real processes on this machine, joined by links that can be cut.
