@@ -1,1 +1,4 @@
 //! placeholder
+
+pub mod kv;
+pub mod service;
