@@ -1,0 +1,159 @@
+//! What `--nemesis` means: a list of kinds and groups of faults.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use tribunal_history::FaultKind;
+
+/// Kinds from a list such as `kill,partition`: single kinds, groups (`kill`, `pause`, `partition`), or one of
+/// `all` and `none` alone.
+pub fn parse_kinds(text: &str) -> Result<BTreeSet<FaultKind>, ParseKinds> {
+    match text.trim() {
+        "all" => return Ok(FaultKind::ALL.into()),
+        "none" => return Ok(BTreeSet::new()),
+        _ => {}
+    }
+    let mut kinds = BTreeSet::new();
+    for name in text.split(',').map(str::trim) {
+        match name {
+            "" => return Err(ParseKinds::Empty),
+            "all" | "none" => return Err(ParseKinds::NotAlone(name.to_owned())),
+            _ => {}
+        }
+        let before = kinds.len();
+        let mut known = false;
+        for kind in FaultKind::ALL {
+            if kind.name() == name || kind.group() == name {
+                kinds.insert(kind);
+                known = true;
+            }
+        }
+        assert!(known || kinds.len() == before, "an unknown name adds nothing");
+        if !known {
+            return Err(ParseKinds::Unknown(name.to_owned()));
+        }
+    }
+    Ok(kinds)
+}
+
+/// Every name that [`parse_kinds`] knows, in the order in which people read them.
+pub fn names() -> Vec<&'static str> {
+    let mut names = vec!["all", "none"];
+    for kind in FaultKind::ALL {
+        for name in [kind.group(), kind.name()] {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+    }
+    names
+}
+
+/// Not a list of faults.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ParseKinds {
+    /// A name is missing, as in `kill,,pause`.
+    Empty,
+    /// `all` or `none` stands among other names.
+    NotAlone(String),
+    /// Nothing has this name.
+    Unknown(String),
+}
+
+impl fmt::Display for ParseKinds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("a name is missing")?,
+            Self::NotAlone(name) => write!(f, "{name:?} stands alone or not at all")?,
+            Self::Unknown(name) => {
+                write!(f, "no fault is called {name:?}")?;
+                if let Some(near) = nearest(name) {
+                    write!(f, "; did you mean {near:?}?")?;
+                }
+            }
+        }
+        write!(f, " (there are: {})", names().join(", "))
+    }
+}
+
+impl std::error::Error for ParseKinds {}
+
+/// The known name with the fewest edits, if they are few enough to be a slip.
+fn nearest(name: &str) -> Option<&'static str> {
+    let (edits, near) = names()
+        .into_iter()
+        .map(|known| (edits(name, known), known))
+        .min_by_key(|(edits, _)| *edits)?;
+    (edits <= (near.len() / 3).max(1)).then_some(near)
+}
+
+/// How many insertions, removals and replacements of single characters make `b` of `a` (Levenshtein).
+fn edits(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(x != *y);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_and_groups_may_be_mixed() {
+        let kinds = |text| parse_kinds(text).expect("known names");
+        assert_eq!(kinds("all"), FaultKind::ALL.into());
+        assert_eq!(kinds("none"), BTreeSet::new());
+        assert_eq!(kinds("kill, pause"), [FaultKind::Kill, FaultKind::Pause].into());
+        assert_eq!(
+            kinds("partition,isolate"),
+            [
+                FaultKind::Isolate,
+                FaultKind::IsolateInbound,
+                FaultKind::IsolateOutbound
+            ]
+            .into()
+        );
+        assert_eq!(kinds("isolate"), [FaultKind::Isolate].into());
+        assert_eq!(kinds("kill,pause,partition"), kinds("all"));
+    }
+
+    #[test]
+    fn a_wrong_name_is_answered_with_what_there_is() {
+        let error = |text| parse_kinds(text).expect_err("not a list of faults").to_string();
+        let list = "(there are: all, none, kill, pause, partition, isolate, isolate-inbound, isolate-outbound)";
+        assert_eq!(
+            error("partitoin"),
+            format!("no fault is called \"partitoin\"; did you mean \"partition\"? {list}")
+        );
+        assert_eq!(error("clock"), format!("no fault is called \"clock\" {list}"));
+        assert_eq!(error("kill,,pause"), format!("a name is missing {list}"));
+        assert_eq!(error(""), format!("a name is missing {list}"));
+        assert_eq!(
+            error("kill,none"),
+            format!("\"none\" stands alone or not at all {list}")
+        );
+    }
+
+    #[test]
+    fn edits_are_counted() {
+        for (a, b, count) in [
+            ("", "", 0),
+            ("kill", "kill", 0),
+            ("kil", "kill", 1),
+            ("pasue", "pause", 2),
+            ("", "abc", 3),
+        ] {
+            assert_eq!(edits(a, b), count, "{a} {b}");
+            assert_eq!(edits(b, a), count, "{b} {a}");
+        }
+    }
+}
