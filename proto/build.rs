@@ -4,9 +4,15 @@ use std::error::Error;
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=proto");
-    let files = protox::compile(["etcd/kv.proto", "etcd/rpc.proto", "tribunal/peer.proto"], ["proto"])?;
+    let sources = [
+        "etcd/kv.proto",
+        "etcd/rpc.proto",
+        "tribunal/peer.proto",
+        "tribunal/checkpoint.proto",
+    ];
+    let files = protox::compile(sources, ["proto"])?;
     // Keys and values share the buffer that they arrived in. Maps iterate in one order on all members.
-    let packages = [".mvccpb", ".etcdserverpb", ".tribunal.peer"];
+    let packages = [".mvccpb", ".etcdserverpb", ".tribunal"];
     let builder = packages
         .iter()
         .fold(tonic_prost_build::configure(), |builder, package| {

@@ -42,6 +42,17 @@ pub mod tribunal {
         )]
         tonic::include_proto!("tribunal.peer");
     }
+
+    /// Snapshots of the bundled store's state machine (package `tribunal.checkpoint`).
+    pub mod checkpoint {
+        #![allow(
+            missing_docs,
+            clippy::all,
+            clippy::allow_attributes_without_reason,
+            reason = "generated"
+        )]
+        tonic::include_proto!("tribunal.checkpoint");
+    }
 }
 
-pub use tribunal::peer;
+pub use tribunal::{checkpoint, peer};
