@@ -1,0 +1,512 @@
+//! The state of a cluster behind its lock, and what is done to it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use tokio::task::JoinSet;
+use tonic::transport::Channel;
+use tribunal_history::{Incarnation, NodeId, NodeState, Term};
+
+use super::ClusterConfig;
+use super::node::{Life, Node, UnexpectedExit, Up, log_tail};
+use super::status::{NodeStatus, ask, channel};
+use crate::world::process::addresses::Addresses;
+use crate::world::process::children::{Launch, Spawner};
+use crate::world::process::error::WorldError;
+use crate::world::process::link::{LinkEnd, Links, Pair};
+use crate::world::process::recorder::ClusterRecorder;
+use crate::world::process::system::NodeStart;
+
+/// Between two looks at something that takes milliseconds.
+const LOOK: Duration = Duration::from_millis(2);
+
+/// Between two looks at nodes that are to become ready; each look asks them all.
+const READY_LOOK: Duration = Duration::from_millis(50);
+
+/// How long a killed process may take to be gone: one in the middle of an fsync ends after it, and disks of
+/// shared machines take seconds at worst.
+const REAP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Lines of a log that an error shows.
+const TAIL_LINES: usize = 15;
+
+pub(super) struct Shared {
+    pub(super) config: ClusterConfig,
+    pub(super) addresses: Addresses,
+    spawner: Spawner,
+    recorder: Arc<dyn ClusterRecorder>,
+    channels: BTreeMap<NodeId, Channel>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) nodes: BTreeMap<NodeId, Node>,
+    /// None if they are bypassed, or the cluster was taken down.
+    pub(super) links: Option<Links>,
+    /// Directed links that are cut, by each isolation that is in force.
+    pub(super) isolations: Vec<BTreeSet<Pair>>,
+    exits: Vec<UnexpectedExit>,
+    leader: Option<(Term, NodeId)>,
+    /// Nothing is started or recorded any more.
+    closed: bool,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared")
+            .field("config", &self.config)
+            .field("state", &self.state)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    pub(super) fn new(config: ClusterConfig, recorder: Arc<dyn ClusterRecorder>) -> Result<Self, WorldError> {
+        let addresses = Addresses::claim(config.nodes)?;
+        let ids: Vec<NodeId> = (1..=config.nodes).map(NodeId).collect();
+        let links = if config.bypass_links {
+            None
+        } else {
+            let ends: Vec<LinkEnd> = ids
+                .iter()
+                .map(|&node| LinkEnd {
+                    node,
+                    listen: addresses.link(node),
+                    forward: addresses.peer(node),
+                })
+                .collect();
+            Some(Links::new(&ends).map_err(WorldError::Links)?)
+        };
+        let node = |id| Node {
+            id,
+            incarnation: Incarnation(0),
+            life: Life::Unborn,
+        };
+        Ok(Self {
+            spawner: Spawner::new(config.trampoline.clone())?,
+            recorder,
+            channels: ids.iter().map(|&id| (id, channel(addresses.client(id)))).collect(),
+            state: Mutex::new(State {
+                nodes: ids.iter().map(|&id| (id, node(id))).collect(),
+                links,
+                isolations: Vec::new(),
+                exits: Vec::new(),
+                leader: None,
+                closed: false,
+            }),
+            addresses,
+            config,
+        })
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn nodes(&self) -> Vec<NodeId> {
+        self.channels.keys().copied().collect()
+    }
+
+    pub(super) fn channel(&self, node: NodeId) -> Option<Channel> {
+        self.channels.get(&node).cloned()
+    }
+
+    pub(super) fn unexpected_exits(&self) -> Vec<UnexpectedExit> {
+        self.reap(&mut self.lock());
+        self.lock().exits.clone()
+    }
+
+    fn directory(&self, node: NodeId) -> PathBuf {
+        self.config.run_dir.join("nodes").join(node.to_string())
+    }
+
+    fn data(&self, node: NodeId) -> PathBuf {
+        self.directory(node).join("data")
+    }
+
+    fn log(&self, node: NodeId) -> PathBuf {
+        self.directory(node).join("log")
+    }
+
+    pub(super) fn start_all(&self) -> Result<(), WorldError> {
+        let evidence = self.config.run_dir.join("evidence");
+        if self.config.system.writes_evidence() {
+            std::fs::create_dir_all(&evidence).map_err(WorldError::file("make", &evidence))?;
+        }
+        let mut state = self.lock();
+        for node in self.nodes() {
+            let directory = self.directory(node);
+            std::fs::create_dir_all(&directory).map_err(WorldError::file("make", directory))?;
+            // etcd complains of data that others may read.
+            let data = self.data(node);
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(&data)
+                .map_err(WorldError::file("make", data))?;
+            self.start_node(&mut state, node)?;
+        }
+        Ok(())
+    }
+
+    /// Starts a node that is not up; its next life.
+    pub(super) fn start_node(&self, state: &mut State, id: NodeId) -> Result<(), WorldError> {
+        if state.closed {
+            return Err(WorldError::Closed);
+        }
+        let node = state.node(id);
+        let incarnation = match node.life {
+            Life::Unborn => Incarnation(0),
+            Life::Up(_) => return Ok(()),
+            Life::Down { .. } => Incarnation(node.incarnation.0 + 1),
+        };
+        let evidence = self
+            .config
+            .run_dir
+            .join("evidence")
+            .join(format!("{id}-{incarnation}.bin"));
+        let advertised: Vec<_> = self
+            .nodes()
+            .into_iter()
+            .map(|node| match self.config.bypass_links {
+                true => (node, self.addresses.peer(node)),
+                false => (node, self.addresses.link(node)),
+            })
+            .collect();
+        let client = self.addresses.client(id);
+        let arguments = self.config.system.arguments(&NodeStart {
+            node: id,
+            incarnation,
+            data: &self.data(id),
+            evidence: &evidence,
+            client,
+            peer: self.addresses.peer(id),
+            advertised: &advertised,
+            // The block of addresses is this run's own, and so tells it from others.
+            token: &format!("tribunal-{}", self.addresses.client(NodeId(1))),
+            heartbeat: self.config.heartbeat,
+            election: self.config.election,
+        });
+        let child = self.spawner.start(Launch {
+            program: self.config.system.program().to_owned(),
+            arguments,
+            log: self.log(id),
+        })?;
+        let process = child.process();
+        node.incarnation = incarnation;
+        node.life = Life::Up(Up {
+            child,
+            ready: false,
+            paused: false,
+            killed: false,
+        });
+        if let Some(links) = &state.links {
+            links.set_process(id, Some(process));
+        }
+        self.recorder.node(
+            id,
+            incarnation,
+            NodeState::Started,
+            &format!("process {} at {client}", process.pid),
+        );
+        Ok(())
+    }
+
+    /// Notices children that have ended.
+    pub(super) fn reap(&self, state: &mut State) {
+        for node in state.nodes.values_mut() {
+            let Life::Up(up) = &mut node.life else { continue };
+            let Some(ending) = up.child.poll() else { continue };
+            let process = up.child.process();
+            let by_us = state.closed || up.killed && ending.signal() == Some(Signal::SIGKILL as i32);
+            if let Some(links) = &state.links {
+                links.set_process(node.id, None);
+            }
+            if by_us {
+                if !state.closed {
+                    self.recorder
+                        .node(node.id, node.incarnation, NodeState::Killed, &ending.to_string());
+                }
+            } else {
+                let log = self.log(node.id);
+                let exit = UnexpectedExit {
+                    node: node.id,
+                    incarnation: node.incarnation,
+                    ending,
+                    last_line: log_tail(&log, 1),
+                    log,
+                };
+                let detail = match exit.last_line.as_str() {
+                    "" => ending.to_string(),
+                    line => format!("{ending}: {line}"),
+                };
+                self.recorder
+                    .node(node.id, node.incarnation, NodeState::Exited, &detail);
+                state.exits.push(exit);
+            }
+            node.life = Life::Down { process, ending, by_us };
+        }
+    }
+
+    /// Sends a signal to those of `nodes` that are up, all at one instant as far as one thread can, and lets `note`
+    /// write down what that makes of each. Returns how many it reached.
+    pub(super) fn signal(
+        &self,
+        state: &mut State,
+        nodes: &[NodeId],
+        signal: Signal,
+        mut note: impl FnMut(&mut Up),
+    ) -> Result<Vec<NodeId>, WorldError> {
+        let mut reached = Vec::new();
+        let mut failed = None;
+        for &id in nodes {
+            let Some(up) = state.node(id).up_mut() else { continue };
+            match up.child.signal(signal) {
+                Ok(()) => {
+                    note(up);
+                    reached.push(id);
+                }
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        failed.map_or(Ok(reached), Err)
+    }
+
+    /// Waits until none of these nodes that were killed is still there.
+    pub(super) async fn wait_until_reaped(&self, nodes: &[NodeId]) -> Result<(), WorldError> {
+        let deadline = Instant::now() + REAP_TIMEOUT;
+        loop {
+            let left = {
+                let mut state = self.lock();
+                self.reap(&mut state);
+                nodes
+                    .iter()
+                    .find_map(|id| state.node(*id).up().filter(|up| up.killed).map(|up| up.child.process()))
+            };
+            match left {
+                None => return Ok(()),
+                Some(process) if Instant::now() > deadline => {
+                    return Err(WorldError::Signal {
+                        signal: "SIGKILL",
+                        pid: process.pid,
+                        reason: format!("it is still there after {REAP_TIMEOUT:?}"),
+                    });
+                }
+                Some(_) => tokio::time::sleep(LOOK).await,
+            }
+        }
+    }
+
+    /// Writes down a node's new state.
+    pub(super) fn record(&self, state: &mut State, id: NodeId, what: NodeState) {
+        if !state.closed {
+            self.recorder.node(id, state.node(id).incarnation, what, "");
+        }
+    }
+
+    /// Asks all nodes that can answer for their status; reports those that begin to answer and a new leader.
+    pub(super) async fn observe(&self) -> BTreeMap<NodeId, Result<NodeStatus, String>> {
+        let asked: Vec<(NodeId, Incarnation)> = {
+            let mut state = self.lock();
+            self.reap(&mut state);
+            let answers = |node: &&Node| node.up().is_some_and(|up| !up.paused && !up.killed);
+            state
+                .nodes
+                .values()
+                .filter(answers)
+                .map(|node| (node.id, node.incarnation))
+                .collect()
+        };
+        let mut answers = JoinSet::new();
+        for (node, incarnation) in asked {
+            let channel = self.channels[&node].clone();
+            answers.spawn(async move { (node, incarnation, ask(channel).await) });
+        }
+        let mut statuses = BTreeMap::new();
+        for (node, incarnation, answer) in answers.join_all().await {
+            let mut state = self.lock();
+            let closed = state.closed;
+            let node = state.node(node);
+            // It may have been killed, or be in its next life, since it was asked.
+            if node.incarnation != incarnation {
+                continue;
+            }
+            let Some(up) = node.up_mut() else { continue };
+            if answer.is_ok() && !up.ready {
+                up.ready = true;
+                if !closed {
+                    self.recorder.node(node.id, incarnation, NodeState::Ready, "");
+                }
+            }
+            statuses.insert(node.id, answer);
+        }
+        self.note_leader(&statuses);
+        statuses
+    }
+
+    fn note_leader(&self, statuses: &BTreeMap<NodeId, Result<NodeStatus, String>>) {
+        let Some((term, node)) = leader_of(statuses) else {
+            return;
+        };
+        let mut state = self.lock();
+        let news = state
+            .leader
+            .is_none_or(|(last, of)| term > last || term == last && node != of);
+        if news && !state.closed {
+            state.leader = Some((term, node));
+            self.recorder.leader(node, term);
+        }
+    }
+
+    pub(super) async fn wait_until_ready(&self, within: Duration, starting: bool) -> Result<(), WorldError> {
+        let deadline = Instant::now() + within;
+        loop {
+            let statuses = self.observe().await;
+            if starting {
+                self.check_alive()?;
+            }
+            let Some((node, what)) = self.missing(&statuses) else {
+                return Ok(());
+            };
+            if Instant::now() > deadline {
+                let log = self.log(node);
+                let tail = log_tail(&log, TAIL_LINES);
+                return Err(WorldError::NotReady {
+                    within,
+                    what,
+                    log,
+                    tail,
+                });
+            }
+            tokio::time::sleep(READY_LOOK).await;
+        }
+    }
+
+    fn check_alive(&self) -> Result<(), WorldError> {
+        let mut state = self.lock();
+        self.reap(&mut state);
+        for node in state.nodes.values() {
+            if let Life::Down { ending, .. } = node.life {
+                let log = self.log(node.id);
+                return Err(WorldError::DiedAtStart {
+                    node: node.id,
+                    status: ending.to_string(),
+                    tail: log_tail(&log, TAIL_LINES),
+                    log,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// What is missing until every node answers and all name one of them as their leader; and which node to look at.
+    fn missing(&self, statuses: &BTreeMap<NodeId, Result<NodeStatus, String>>) -> Option<(NodeId, String)> {
+        let mut named = BTreeMap::new();
+        for node in self.nodes() {
+            match statuses.get(&node) {
+                None => return Some((node, format!("{node} is down or paused"))),
+                Some(Err(reason)) => return Some((node, format!("{node} does not answer: {reason}"))),
+                Some(Ok(status)) => match status.leader {
+                    None => return Some((node, format!("{node} knows no leader"))),
+                    Some(leader) => named.insert(leader, node),
+                },
+            };
+        }
+        let (&leader, &node) = named.first_key_value()?;
+        if named.len() > 1 {
+            let names: Vec<String> = named
+                .iter()
+                .map(|(leader, node)| format!("{node} follows {leader}"))
+                .collect();
+            return Some((
+                node,
+                format!("the nodes do not agree on a leader: {}", names.join(", ")),
+            ));
+        }
+        let known = statuses
+            .values()
+            .flatten()
+            .any(|status| status.member == leader && status.leads());
+        (!known).then(|| (node, format!("the leader {leader} is none of the nodes that answer")))
+    }
+
+    /// Nothing is recorded or started from here on.
+    pub(super) fn close(&self) {
+        self.lock().closed = true;
+    }
+
+    pub(super) fn any_up(&self) -> bool {
+        let mut state = self.lock();
+        self.reap(&mut state);
+        state.nodes.values().any(Node::is_up)
+    }
+
+    /// Undoes all faults and asks every node to end.
+    pub(super) fn terminate_all(&self) {
+        let nodes = self.nodes();
+        let mut state = self.lock();
+        state.isolations.clear();
+        if let Some(links) = &state.links {
+            links.heal_all();
+        }
+        // Whoever cannot be asked is killed afterwards.
+        let _ = self.signal(&mut state, &nodes, Signal::SIGTERM, |_| ());
+        let _ = self.signal(&mut state, &nodes, Signal::SIGCONT, |up| up.paused = false);
+    }
+
+    /// The last resort: whatever is still up is killed and reaped, within a bound, without a runtime.
+    pub(super) fn kill_and_reap_all(&self) {
+        let nodes = self.nodes();
+        let deadline = Instant::now() + REAP_TIMEOUT;
+        let _ = self.signal(&mut self.lock(), &nodes, Signal::SIGKILL, |up| up.killed = true);
+        while self.any_up() && Instant::now() < deadline {
+            thread::sleep(LOOK);
+        }
+        let links = self.lock().links.take();
+        drop(links);
+    }
+
+    pub(super) fn remove_data(&self) -> Result<(), WorldError> {
+        if self.config.keep_data {
+            return Ok(());
+        }
+        for node in self.nodes() {
+            let data = self.data(node);
+            match std::fs::remove_dir_all(&data) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(WorldError::file("remove", data)(error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+impl State {
+    /// A node of this cluster; asking for another one is a mistake of ours.
+    pub(super) fn node(&mut self, id: NodeId) -> &mut Node {
+        self.nodes
+            .get_mut(&id)
+            .unwrap_or_else(|| panic!("{id} is not a node of this cluster"))
+    }
+}
+
+/// Who leads, by its own word; the one of the highest term.
+pub(super) fn leader_of(statuses: &BTreeMap<NodeId, Result<NodeStatus, String>>) -> Option<(Term, NodeId)> {
+    statuses
+        .iter()
+        .filter_map(|(node, status)| status.as_ref().ok().map(|status| (node, status)))
+        .filter(|(_, status)| status.leads())
+        .map(|(node, status)| (status.term, *node))
+        .max()
+}

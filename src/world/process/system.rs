@@ -1,0 +1,464 @@
+//! The system under test: which program a node is, and with which arguments.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::str::FromStr;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::unistd::{AccessFlags, access};
+use sha2::{Digest, Sha256};
+use tribunal_history::{Incarnation, NodeId};
+
+use super::children::own_executable;
+use super::error::WorldError;
+
+/// Longest time that `etcd --version` may take; it takes some 20 ms, and a file system may be slow.
+const VERSION_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A system whose nodes are processes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum System {
+    /// The bundled store, in this very binary.
+    Builtin(Builtin),
+    /// An unmodified etcd.
+    Etcd(Etcd),
+}
+
+/// The bundled store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Builtin {
+    /// Tribunal's binary.
+    pub executable: PathBuf,
+    /// What becomes of writes that were not synced when a node is killed.
+    pub disk: DiskMode,
+    /// Names of planted defects.
+    pub defects: Vec<String>,
+}
+
+/// `node --disk`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DiskMode {
+    /// They are lost, as in a power failure.
+    #[default]
+    Volatile,
+    /// They survive in the page cache, as SIGKILL alone leaves them.
+    Real,
+}
+
+impl DiskMode {
+    /// Its name in flags.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Volatile => "volatile",
+            Self::Real => "real",
+        }
+    }
+}
+
+impl FromStr for DiskMode {
+    type Err = WorldError;
+
+    fn from_str(text: &str) -> Result<Self, WorldError> {
+        [Self::Volatile, Self::Real]
+            .into_iter()
+            .find(|mode| mode.name() == text)
+            .ok_or_else(|| WorldError::UnknownDisk(text.to_owned()))
+    }
+}
+
+/// An etcd binary.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Etcd {
+    /// Where it is.
+    pub binary: PathBuf,
+    /// Its version, such as `3.4.23`.
+    pub version: String,
+}
+
+/// One node's start, for [`System::arguments`].
+#[derive(Clone, Debug)]
+pub struct NodeStart<'a> {
+    /// Which node.
+    pub node: NodeId,
+    /// Which of its lives.
+    pub incarnation: Incarnation,
+    /// Its directory.
+    pub data: &'a Path,
+    /// Where its evidence goes, if the system writes any.
+    pub evidence: &'a Path,
+    /// Where it serves clients.
+    pub client: SocketAddr,
+    /// Where it listens for peers.
+    pub peer: SocketAddr,
+    /// Where each node is found by its peers, itself included.
+    pub advertised: &'a [(NodeId, SocketAddr)],
+    /// Names the cluster, so that nodes of different runs never join.
+    pub token: &'a str,
+    /// Between heartbeats of a leader.
+    pub heartbeat: Duration,
+    /// Without a heartbeat until a follower stands for election.
+    pub election: Duration,
+}
+
+impl System {
+    /// Reads `--system`: `builtin`, `etcd` (found in `PATH`) or `etcd:FILE`; `disk` and `defects` are for the
+    /// bundled store. A binary is looked at, not only looked up.
+    ///
+    /// # Errors
+    /// If the name is unknown, its binary is missing, cannot be executed or is no etcd, or a defect is to be
+    /// planted in somebody else's program. Whether a defect exists is for the store to say.
+    pub fn parse(text: &str, disk: &str, defects: &[String]) -> Result<Self, WorldError> {
+        let disk = disk.parse()?;
+        if text != "builtin" && !defects.is_empty() {
+            return Err(WorldError::NotOurs {
+                system: text.to_owned(),
+                defects: defects.join(", "),
+            });
+        }
+        match text.split_once(':') {
+            None if text == "builtin" => Ok(Self::Builtin(Builtin {
+                executable: own_executable(),
+                disk,
+                defects: defects.to_vec(),
+            })),
+            None if text == "etcd" => Etcd::find().map(Self::Etcd),
+            Some(("etcd", file)) if !file.is_empty() => Etcd::at(Path::new(file)).map(Self::Etcd),
+            _ => Err(WorldError::UnknownSystem(text.to_owned())),
+        }
+    }
+
+    /// Its name, without where it is.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Builtin(_) => "builtin",
+            Self::Etcd(_) => "etcd",
+        }
+    }
+
+    /// What it calls itself.
+    pub fn version(&self) -> &str {
+        match self {
+            Self::Builtin(_) => env!("CARGO_PKG_VERSION"),
+            Self::Etcd(etcd) => &etcd.version,
+        }
+    }
+
+    /// The program of a node.
+    pub fn program(&self) -> &Path {
+        match self {
+            Self::Builtin(builtin) => &builtin.executable,
+            Self::Etcd(etcd) => &etcd.binary,
+        }
+    }
+
+    /// SHA-256 of the program, hexadecimal.
+    ///
+    /// # Errors
+    /// If it cannot be read (it may be executable and not readable).
+    pub fn sha256(&self) -> Result<String, WorldError> {
+        sha256_file(self.program())
+    }
+
+    /// The arguments of a node.
+    pub fn arguments(&self, start: &NodeStart<'_>) -> Vec<OsString> {
+        let mut arguments = Arguments::default();
+        if let Self::Builtin(_) = self {
+            arguments.word("node");
+        }
+        let cluster: Vec<String> = start
+            .advertised
+            .iter()
+            .map(|(node, at)| format!("{node}={}", url(*at)))
+            .collect();
+        let own = start.advertised.iter().find(|(node, _)| *node == start.node);
+        let (_, advertised) = own.unwrap_or_else(|| panic!("{} is not in its own cluster", start.node));
+        arguments.pair("--name", start.node);
+        arguments.path("--data-dir", start.data);
+        arguments.pair("--listen-client-urls", url(start.client));
+        arguments.pair("--advertise-client-urls", url(start.client));
+        arguments.pair("--listen-peer-urls", url(start.peer));
+        arguments.pair("--initial-advertise-peer-urls", url(*advertised));
+        arguments.pair("--initial-cluster", cluster.join(","));
+        arguments.pair("--initial-cluster-token", start.token);
+        arguments.pair("--heartbeat-interval", start.heartbeat.as_millis());
+        arguments.pair("--election-timeout", start.election.as_millis());
+        match self {
+            Self::Builtin(builtin) => {
+                arguments.pair("--disk", builtin.disk.name());
+                for defect in &builtin.defects {
+                    arguments.pair("--defect", defect);
+                }
+                arguments.path("--evidence", start.evidence);
+                arguments.pair("--incarnation", start.incarnation);
+            }
+            Self::Etcd(_) => {
+                arguments.pair("--initial-cluster-state", "new");
+                arguments.pair("--logger", "zap");
+                arguments.pair("--log-outputs", "stderr");
+                arguments.pair("--log-level", "warn");
+            }
+        }
+        arguments.0
+    }
+
+    /// Whether its nodes write evidence.
+    pub fn writes_evidence(&self) -> bool {
+        matches!(self, Self::Builtin(_))
+    }
+}
+
+impl fmt::Display for System {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Builtin(_) => f.write_str("builtin"),
+            Self::Etcd(etcd) => write!(f, "etcd {} ({})", etcd.version, etcd.binary.display()),
+        }
+    }
+}
+
+impl Etcd {
+    /// Finds etcd in `PATH`.
+    ///
+    /// # Errors
+    /// If there is none, or it cannot be used.
+    pub fn find() -> Result<Self, WorldError> {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let binary = std::env::split_paths(&path)
+            .map(|directory| directory.join("etcd"))
+            .find(|file| file.is_file());
+        match binary {
+            Some(binary) => Self::at(&binary),
+            None => Err(WorldError::ProgramMissing {
+                program: PathBuf::from("etcd"),
+                place: "in PATH",
+                flag: "etcd:/path/to/etcd",
+            }),
+        }
+    }
+
+    /// Looks at an etcd binary and asks for its version.
+    ///
+    /// # Errors
+    /// If it is missing, cannot be executed, or is no etcd.
+    pub fn at(binary: &Path) -> Result<Self, WorldError> {
+        let unusable = |reason: String| WorldError::ProgramUnusable {
+            program: binary.to_owned(),
+            reason,
+        };
+        // A relative path would be looked up in PATH, and would mean another file to a child in another place.
+        let absolute = std::path::absolute(binary).map_err(|error| unusable(error.to_string()))?;
+        match std::fs::metadata(&absolute) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(WorldError::ProgramMissing {
+                    program: binary.to_owned(),
+                    place: "there",
+                    flag: "etcd:/path/to/etcd",
+                });
+            }
+            Err(error) => return Err(unusable(error.to_string())),
+            Ok(metadata) if !metadata.is_file() => return Err(unusable("it is not a file".to_owned())),
+            Ok(_) => access(&absolute, AccessFlags::X_OK)
+                .map_err(|errno| unusable(format!("{}; is it executable (chmod +x)?", errno.desc())))?,
+        }
+        let output = version_output(&absolute).map_err(|error| unusable(error.to_string()))?;
+        let first = output.lines().next().unwrap_or_default();
+        match first.strip_prefix("etcd Version: ") {
+            Some(version) => Ok(Self {
+                binary: absolute,
+                version: version.trim().to_owned(),
+            }),
+            None => Err(WorldError::NotEtcd {
+                program: binary.to_owned(),
+                output: first.chars().take(200).collect(),
+            }),
+        }
+    }
+}
+
+/// What `binary --version` prints, within a bound: any program may be named by mistake.
+fn version_output(binary: &Path) -> io::Result<String> {
+    let mut child = Command::new(binary)
+        .arg("--version")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let deadline = Instant::now() + VERSION_TIMEOUT;
+    while child.try_wait()?.is_none() {
+        if Instant::now() > deadline {
+            child.kill()?;
+            child.wait()?;
+            return Err(io::Error::other(format!(
+                "`--version` took longer than {VERSION_TIMEOUT:?}"
+            )));
+        }
+        thread::sleep(Duration::from_millis(2));
+    }
+    let mut output = Vec::new();
+    if let Some(stdout) = child.stdout.take() {
+        stdout.take(1 << 16).read_to_end(&mut output)?;
+    }
+    Ok(String::from_utf8_lossy(&output).into_owned())
+}
+
+/// SHA-256 of a file, hexadecimal.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn sha256_file(path: &Path) -> Result<String, WorldError> {
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 1 << 16];
+    let mut file = File::open(path).map_err(WorldError::file("open", path))?;
+    loop {
+        match file.read(&mut buffer).map_err(WorldError::file("read", path))? {
+            0 => return Ok(hex::encode(hasher.finalize())),
+            length => hasher.update(&buffer[..length]),
+        }
+    }
+}
+
+fn url(at: SocketAddr) -> String {
+    format!("http://{at}")
+}
+
+#[derive(Default)]
+struct Arguments(Vec<OsString>);
+
+impl Arguments {
+    fn word(&mut self, word: &str) {
+        self.0.push(word.into());
+    }
+
+    fn pair(&mut self, flag: &str, value: impl fmt::Display) {
+        self.0.push(flag.into());
+        self.0.push(value.to_string().into());
+    }
+
+    /// A path need not be text.
+    fn path(&mut self, flag: &str, value: &Path) {
+        self.0.push(flag.into());
+        self.0.push(value.as_os_str().to_owned());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn start<'a>(advertised: &'a [(NodeId, SocketAddr)]) -> NodeStart<'a> {
+        NodeStart {
+            node: NodeId(2),
+            incarnation: Incarnation(3),
+            data: Path::new("/r/nodes/n2/data"),
+            evidence: Path::new("/r/evidence/n2-3.bin"),
+            client: SocketAddr::from(([127, 7, 8, 2], 2379)),
+            peer: SocketAddr::from(([127, 7, 8, 2], 2380)),
+            advertised,
+            token: "t",
+            heartbeat: Duration::from_millis(100),
+            election: Duration::from_secs(1),
+        }
+    }
+
+    fn links() -> [(NodeId, SocketAddr); 2] {
+        [1, 2].map(|k| (NodeId(k), SocketAddr::from(([127, 7, 8, 100 + k as u8], 2380))))
+    }
+
+    fn text(system: &System) -> String {
+        let links = links();
+        let words = system.arguments(&start(&links));
+        words
+            .iter()
+            .map(|word| word.to_string_lossy())
+            .collect::<Vec<_>>()
+            .join(" ")
+    }
+
+    const COMMON: &str = "--name n2 --data-dir /r/nodes/n2/data --listen-client-urls http://127.7.8.2:2379 \
+                          --advertise-client-urls http://127.7.8.2:2379 --listen-peer-urls http://127.7.8.2:2380 \
+                          --initial-advertise-peer-urls http://127.7.8.102:2380 \
+                          --initial-cluster n1=http://127.7.8.101:2380,n2=http://127.7.8.102:2380 \
+                          --initial-cluster-token t --heartbeat-interval 100 --election-timeout 1000";
+
+    #[test]
+    fn a_node_of_the_bundled_store_is_told_what_an_etcd_is_told_and_more() {
+        let system = System::Builtin(Builtin {
+            executable: own_executable(),
+            disk: DiskMode::Volatile,
+            defects: vec!["ack-before-sync".to_owned()],
+        });
+        let expected = format!(
+            "node {COMMON} --disk volatile --defect ack-before-sync --evidence /r/evidence/n2-3.bin --incarnation 3"
+        );
+        assert_eq!(text(&system), expected);
+    }
+
+    #[test]
+    fn a_node_of_etcd_knows_its_peers_by_their_links() {
+        let system = System::Etcd(Etcd {
+            binary: "/usr/bin/etcd".into(),
+            version: "3.4.23".to_owned(),
+        });
+        let expected =
+            format!("{COMMON} --initial-cluster-state new --logger zap --log-outputs stderr --log-level warn");
+        assert_eq!(text(&system), expected);
+    }
+
+    #[test]
+    fn wrong_systems_are_told_apart() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let file = directory.path().join("etcd");
+        let parse = |text: &str| System::parse(text, "volatile", &[]);
+        let at = |path: &Path| parse(&format!("etcd:{}", path.display()));
+
+        for unknown in ["", "ectd", "etcd:", "builtin:x"] {
+            assert!(
+                matches!(parse(unknown), Err(WorldError::UnknownSystem(_))),
+                "{unknown:?}"
+            );
+        }
+        assert!(matches!(at(&file), Err(WorldError::ProgramMissing { .. })));
+        assert!(matches!(at(directory.path()), Err(WorldError::ProgramUnusable { .. })));
+
+        std::fs::write(&file, "#!/bin/sh\necho hello\n").expect("written");
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).expect("permissions");
+        assert!(matches!(at(&file), Err(WorldError::ProgramUnusable { .. })));
+
+        assert!(matches!(at(Path::new("/bin/sh")), Err(WorldError::NotEtcd { .. })));
+    }
+
+    #[test]
+    fn disk_and_defects_are_the_bundled_stores() {
+        let defects = ["ack-before-sync".to_owned()];
+        let Ok(System::Builtin(builtin)) = System::parse("builtin", "real", &defects) else {
+            panic!("the bundled store needs nothing");
+        };
+        assert_eq!(builtin.disk, DiskMode::Real);
+        assert_eq!(builtin.defects, defects);
+        assert!(matches!(
+            System::parse("builtin", "floppy", &[]),
+            Err(WorldError::UnknownDisk(_))
+        ));
+        assert!(matches!(
+            System::parse("etcd", "volatile", &defects),
+            Err(WorldError::NotOurs { .. })
+        ));
+    }
+
+    #[test]
+    fn a_digest_is_hexadecimal() {
+        let file = tempfile::NamedTempFile::new().expect("a temporary file");
+        std::fs::write(file.path(), "abc").expect("written");
+        // FIPS 180-4, the example for a message of one block.
+        let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(sha256_file(file.path()).expect("readable"), expected);
+    }
+}
