@@ -1,0 +1,162 @@
+//! The story in a sentence or two: keys, clients, nodes, times.
+
+use tribunal_history::Operation;
+
+use super::story::Story;
+use super::{Case, class, seconds};
+use crate::spec::{Class, Recorded};
+
+/// Most operations that a sentence lists.
+const LISTED_MAX: usize = 6;
+
+/// The sentence for a story.
+pub fn sentence<S: Recorded>(case: &Case<'_, S>, story: &Story) -> String {
+    let key = case.key();
+    match story {
+        Story::Phantom { observer, value, later } => {
+            let later = later.map(|id| &case.operations[id]).map_or_else(
+                || format!("nobody ever asked to write {value}"),
+                |later| {
+                    let (who, when) = (client(later), seconds(later.invoked_ns));
+                    format!("nobody had asked to write {value} by then; {who} first did at {when}")
+                },
+            );
+            format!(
+                "{}, but {later}: a value out of nowhere.",
+                capital(&did(case, *observer))
+            )
+        }
+        Story::FailedTookEffect {
+            observer,
+            value,
+            failed,
+        } => {
+            let operation = &case.operations[*failed];
+            let cause = operation
+                .cause
+                .as_ref()
+                .map_or_else(String::new, |cause| format!(" ({})", cause.text));
+            format!(
+                "{}, but the only request that could have made it {value}, {} by {}, had been answered with a definite \
+                 failure{cause}{}: it took effect all the same.",
+                capital(&did(case, *observer)),
+                S::label(operation),
+                client(operation),
+                operation
+                    .completed_ns
+                    .map_or_else(String::new, |time| format!(" at {}", seconds(time))),
+            )
+        }
+        Story::Replaced {
+            observer,
+            old,
+            newer,
+            new,
+            lost,
+        } => {
+            let (late, early) = (&case.operations[*observer], &case.operations[*newer]);
+            let gap = gap(early, late);
+            let wrote = class_of(case, *newer).is_some_and(|class| class.made().is_some());
+            let how = if wrote { "acknowledged to" } else { "read by" };
+            let when = seconds(early.completed_ns.unwrap_or(early.invoked_ns));
+            let count = case.minimal.entries.len();
+            if *lost {
+                let what = if wrote { "a lost write" } else { "a lost value" };
+                format!(
+                    "{key} = {new} had been {how} {} at {when}, but {} later {}, and {new} was not seen again. No order of \
+                     these {count} operations explains both: {what}; {key} went back to {old}.",
+                    client(early),
+                    gap,
+                    did(case, *observer),
+                )
+            } else {
+                format!(
+                    "{}, but {key} = {new} had been {how} {} at {when}, {gap} before {}. No order of these {count} operations \
+                     explains both: a stale read.",
+                    capital(&did(case, *observer)),
+                    client(early),
+                    began(class_of(case, *observer)),
+                )
+            }
+        }
+        Story::LostUpdate { first, second, from } => format!(
+            "{}, and {}; but {key} held {from} only once, so one of the two was made on a state that was gone: a lost \
+             update.",
+            capital(&did(case, *first)),
+            did(case, *second),
+        ),
+        Story::Other => {
+            let entries = &case.minimal.entries;
+            let listed: Vec<String> = entries
+                .iter()
+                .take(LISTED_MAX)
+                .map(|entry| {
+                    let operation = case.recorded(entry);
+                    let end = operation.completed_ns.map_or_else(|| "no end".to_owned(), seconds);
+                    let label = S::label(operation);
+                    format!(
+                        "{label} by {} ({} to {end})",
+                        client(operation),
+                        seconds(operation.invoked_ns)
+                    )
+                })
+                .collect();
+            let more = match entries.len().saturating_sub(LISTED_MAX) {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            format!(
+                "No order of these {} operations on {key} explains them all: {}{more}.",
+                entries.len(),
+                listed.join(", ")
+            )
+        }
+    }
+}
+
+/// `client 4 (on n2)`.
+fn client(operation: &Operation) -> String {
+    format!("client {} (on {})", operation.process, operation.node)
+}
+
+/// What somebody did, with its time: `client 0 (on n1) read k2 → 1844 at 36.481 s`.
+fn did<S: Recorded>(case: &Case<'_, S>, id: usize) -> String {
+    let operation = &case.operations[id];
+    let (who, when, key) = (client(operation), seconds(operation.invoked_ns), case.key());
+    match S::parse(operation).map(|(op, ret)| (S::class(&op, None), S::class(&op, ret.as_ref()))) {
+        Ok((Class::Update { .. }, Class::Read(Some(value)))) => {
+            format!("{who} compared {key} and found {value} at {when}")
+        }
+        Ok((_, Class::Read(Some(value)))) => format!("{who} read {key} → {value} at {when}"),
+        Ok((_, Class::Update { from, to })) => format!("{who} changed {key} from {from} to {to} at {when}"),
+        Ok((_, Class::Write(value))) => format!("{who} wrote {key} = {value} at {when}"),
+        _ => format!("{who} did {} at {when}", S::label(operation)),
+    }
+}
+
+fn class_of<S: Recorded>(case: &Case<'_, S>, id: usize) -> Option<Class> {
+    case.minimal.entries.iter().find(|entry| entry.id == id).map(class)
+}
+
+fn began(class: Option<Class>) -> &'static str {
+    match class {
+        Some(Class::Read(_)) => "the read began",
+        _ => "that began",
+    }
+}
+
+/// The time between the end of one operation and the beginning of another: `213 ms`, or finer where it is shorter.
+fn gap(early: &Operation, late: &Operation) -> String {
+    let end = early.completed_ns.unwrap_or(early.invoked_ns);
+    match late.invoked_ns.saturating_sub(end) {
+        ns if ns >= 10_000_000 => format!("{} ms", (ns + 500_000) / 1_000_000),
+        ns => format!("{:.3} ms", ns as f64 / 1e6),
+    }
+}
+
+fn capital(text: &str) -> String {
+    let mut chars = text.chars();
+    chars
+        .next()
+        .map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
+}

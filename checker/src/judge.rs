@@ -1,0 +1,333 @@
+//! From recorded events to a judgement: pair, read, take apart by key, search, re-check, shrink, explain.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tribunal_history::operation::{PairError, pair};
+use tribunal_history::{Ending, Event, Finding, Operation, Outcome};
+
+use crate::budget::{Budget, Limit};
+use crate::explain::{self, Case};
+use crate::linearizability::rounds::{Decision, decide};
+use crate::linearizability::{Entry, HardSpot, Partition, verify};
+use crate::minimise::minimise;
+use crate::spec::{ParseOperation, Recorded, Register};
+
+/// What a judgement may cost.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Steps of search, all partitions together; a step is one attempt to place an operation.
+    pub steps: u64,
+    /// Time for the search; none for no limit. Shrinking comes on top.
+    pub time: Option<Duration>,
+    /// Memory for the search, in bytes, roughly.
+    pub memory_bytes: u64,
+    /// Steps for shrinking one counterexample.
+    pub minimise_steps: u64,
+    /// How many counterexamples are worked out, of the partitions that have one.
+    pub findings_max: usize,
+}
+
+impl Default for Options {
+    /// A minute, 4 GiB, and more steps than fit into a minute.
+    fn default() -> Self {
+        Self {
+            steps: 10_000_000_000,
+            time: Some(Duration::from_secs(60)),
+            memory_bytes: 4 << 30,
+            minimise_steps: 20_000_000,
+            findings_max: 8,
+        }
+    }
+}
+
+/// The outcome, what it rests on, and what was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judgement {
+    /// How the property *linearizable* came out.
+    pub outcome: Outcome,
+    /// The specification that it was judged by.
+    pub specification: String,
+    /// Objects that were judged each by itself.
+    pub partitions: usize,
+    /// Recorded operations.
+    pub operations: usize,
+    /// Those that ended ok and observed a value.
+    pub reads: usize,
+    /// Those in doubt.
+    pub indeterminate: usize,
+    /// Those that definitely did not happen.
+    pub failed: usize,
+    /// Partitions whose linearization was replayed and found right.
+    pub certificates_verified: usize,
+    /// Steps of search, shrinking included.
+    pub steps: u64,
+    /// The engine that decided.
+    pub engine: &'static str,
+    /// For people: what was counted, or why it is open and what to raise.
+    pub detail: String,
+    /// What was found, in the order in which it became complete.
+    pub findings: Vec<Finding>,
+}
+
+/// Why a history cannot be judged.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum JudgeError {
+    /// No specification has the name.
+    #[error("no specification is called {name:?}; there are: {known}")]
+    NoSuchSpecification {
+        /// The name.
+        name: String,
+        /// Those that there are.
+        known: String,
+    },
+    /// The events contradict each other.
+    #[error(transparent)]
+    Pair(#[from] PairError),
+    /// An operation is not one of the specification's.
+    #[error(transparent)]
+    Parse(#[from] ParseOperation),
+}
+
+/// A specification that histories can be judged by.
+#[derive(Clone, Copy, Debug)]
+pub struct Specification {
+    /// Its name.
+    pub name: &'static str,
+    /// What it says, in one line.
+    pub summary: &'static str,
+    judge: fn(&[Event], &Options) -> Result<Judgement, JudgeError>,
+}
+
+const fn specification<S: Recorded>() -> Specification {
+    Specification {
+        name: S::NAME,
+        summary: S::SUMMARY,
+        judge: judge_as::<S>,
+    }
+}
+
+/// All specifications, by name.
+pub fn specifications() -> &'static [Specification] {
+    const ALL: &[Specification] = &[specification::<Register>()];
+    ALL
+}
+
+/// Judges `events` by the specification of that name.
+pub fn judge(specification: &str, events: &[Event], options: &Options) -> Result<Judgement, JudgeError> {
+    match specifications().iter().find(|known| known.name == specification) {
+        Some(known) => (known.judge)(events, options),
+        None => Err(JudgeError::NoSuchSpecification {
+            name: specification.to_owned(),
+            known: specifications()
+                .iter()
+                .map(|known| known.name)
+                .collect::<Vec<_>>()
+                .join(", "),
+        }),
+    }
+}
+
+/// Judges `events` by the specification `S`, which may be your own.
+pub fn judge_as<S: Recorded>(events: &[Event], options: &Options) -> Result<Judgement, JudgeError> {
+    let operations = pair(events)?;
+    let partitions = partition::<S>(&operations)?;
+    let mut budget = Budget::new(options.steps, options.time, options.memory_bytes);
+    let decisions = decide(&partitions, &mut budget);
+
+    let mut judgement = Judgement {
+        outcome: Outcome::Pass,
+        specification: S::NAME.to_owned(),
+        partitions: partitions.len(),
+        operations: operations.len(),
+        reads: partitions
+            .iter()
+            .flat_map(|partition| &partition.entries)
+            .filter(|entry| entry.is_required() && S::class(&entry.op, entry.ret.as_ref()).observed().is_some())
+            .count(),
+        indeterminate: count(&operations, Ending::Info),
+        failed: count(&operations, Ending::Fail),
+        certificates_verified: 0,
+        steps: budget.steps_used(),
+        engine: "wgl",
+        detail: String::new(),
+        findings: Vec::new(),
+    };
+    let mut errors: Vec<String> = Vec::new();
+    let mut open: Vec<String> = Vec::new();
+    let mut illegal: Vec<&Partition<S>> = Vec::new();
+    for (partition, decision) in partitions.iter().zip(decisions) {
+        match decision {
+            Decision::Linearizable(order) => match verify(&partition.entries, &order) {
+                Ok(()) => judgement.certificates_verified += 1,
+                Err(error) => errors.push(format!("{}: {error}", name(partition))),
+            },
+            Decision::NotLinearizable => illegal.push(partition),
+            Decision::Unknown {
+                limit,
+                steps,
+                hard_spot,
+            } => open.push(undecided(partition, &operations, limit, steps, hard_spot)),
+        }
+    }
+    for partition in illegal.iter().take(options.findings_max) {
+        let minimal = minimise(partition, options.minimise_steps);
+        judgement.steps += minimal.steps;
+        if minimal.proved_again == Some(false) {
+            errors.push(format!(
+                "{}: one search finds no order and another finds one for the same {} operations",
+                name(partition),
+                minimal.entries.len()
+            ));
+            continue;
+        }
+        judgement.findings.push(explain::finding(&Case {
+            events,
+            operations: &operations,
+            partition,
+            minimal: &minimal,
+        }));
+    }
+    judgement.findings.sort_by_key(|finding| finding.time_ns);
+    (judgement.outcome, judgement.detail) = conclude(&judgement, illegal.len(), &open, &errors);
+    Ok(judgement)
+}
+
+/// Reads the operations and sorts them by key. Definite failures are read too, since a malformed one is a
+/// mistake all the same, and then left out.
+fn partition<S: Recorded>(operations: &[Operation]) -> Result<Vec<Partition<S>>, ParseOperation> {
+    let mut by_key: BTreeMap<Option<String>, Vec<Entry<S>>> = BTreeMap::new();
+    for (id, operation) in operations.iter().enumerate() {
+        let (op, ret) = S::parse(operation)?;
+        let entries = by_key.entry(S::partition(&op).map(str::to_owned)).or_default();
+        if operation.ending == Ending::Fail {
+            continue;
+        }
+        let end = operation.completed.filter(|_| operation.ending == Ending::Ok);
+        entries.push(Entry {
+            id,
+            op,
+            ret,
+            call: operation.invoked.0,
+            end: end.map(|seq| seq.0),
+        });
+    }
+    Ok(by_key
+        .into_iter()
+        .map(|(key, entries)| Partition::new(key, entries))
+        .collect())
+}
+
+fn count(operations: &[Operation], ending: Ending) -> usize {
+    operations.iter().filter(|operation| operation.ending == ending).count()
+}
+
+fn name<S: Recorded>(partition: &Partition<S>) -> &str {
+    partition.key.as_deref().unwrap_or("the object")
+}
+
+/// An undecided partition for people: where it is hard, what it cost, what to raise.
+fn undecided<S: Recorded>(
+    partition: &Partition<S>,
+    operations: &[Operation],
+    limit: Option<Limit>,
+    steps: u64,
+    hard_spot: HardSpot,
+) -> String {
+    let key = name(partition);
+    let Some(limit) = limit else {
+        return format!("{key} was not decided, since another key is violated already");
+    };
+    let raise = limit.flag();
+    if steps == 0 {
+        return format!("{key} was not looked at: raise {raise}");
+    }
+    let place = hard_spot.blocked.map(|entry| {
+        let operation = &operations[partition.entries[entry as usize].id];
+        let time = explain::seconds(operation.completed_ns.unwrap_or(operation.invoked_ns));
+        format!(
+            " at {time}, where {} ends with {} operations open and {} in doubt",
+            S::label(operation),
+            hard_spot.open,
+            hard_spot.in_doubt
+        )
+    });
+    format!(
+        "{key} is undecided after {steps} steps{}: raise {raise}",
+        place.unwrap_or_default()
+    )
+}
+
+/// Outcome and detail. A violation wins over everything; a mistake of ours over everything else.
+fn conclude(judgement: &Judgement, illegal: usize, open: &[String], errors: &[String]) -> (Outcome, String) {
+    let Judgement {
+        partitions,
+        operations,
+        reads,
+        indeterminate,
+        failed,
+        certificates_verified,
+        ..
+    } = judgement;
+    let counted = format!(
+        "{operations} operations on {partitions} keys, {reads} of them observed a value, {indeterminate} \
+         indeterminate, {failed} failed"
+    );
+    if !judgement.findings.is_empty() {
+        let keys: Vec<String> = judgement
+            .findings
+            .iter()
+            .map(|finding| {
+                let key = finding.key.as_deref().unwrap_or("the object");
+                format!("{key} ({})", finding.class.title())
+            })
+            .collect();
+        let more = match illegal.saturating_sub(judgement.findings.len()) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let left = match open.len() {
+            0 => String::new(),
+            open => format!(", {open} not decided"),
+        };
+        let detail = format!(
+            "no legal order for {}{more}; {certificates_verified} of {partitions} keys explained{left}; {counted}",
+            keys.join(", ")
+        );
+        return (Outcome::Fail, detail);
+    }
+    if !errors.is_empty() {
+        return (
+            Outcome::Error,
+            format!(
+                "the checker contradicts itself, please report it: {}",
+                errors.join("; ")
+            ),
+        );
+    }
+    if illegal > 0 {
+        return (
+            Outcome::Fail,
+            format!("no legal order for {illegal} of {partitions} keys; {counted}"),
+        );
+    }
+    if !open.is_empty() {
+        const SHOWN: usize = 3;
+        let more = match open.len().saturating_sub(SHOWN) {
+            0 => String::new(),
+            more => format!("; and {more} more"),
+        };
+        let shown = open.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>();
+        return (Outcome::Unknown, format!("{}{more}; {counted}", shown.join("; ")));
+    }
+    if *reads == 0 {
+        return (
+            Outcome::Vacuous,
+            format!("no operation observed a value, so nothing could have been wrong; {counted}"),
+        );
+    }
+    (
+        Outcome::Pass,
+        format!("{counted}; {certificates_verified} linearizations replayed"),
+    )
+}

@@ -1,0 +1,274 @@
+//! Shrinks a partition that nothing explains to the few operations that already have no explanation.
+//!
+//! Every step is a relaxation: it never turns a legal history into an illegal one, so what is left is a part of
+//! the truth that is wrong by itself. In order:
+//!
+//! 1. **Cut the suffix** after the first completion that leaves no explanation. What was open then is in doubt
+//!    and its result is erased.
+//! 2. **Ask less of compare-and-sets** ([`Spec::weaken`]): what is known to have been set, without what it was
+//!    compared with. Where the comparison is the point, it stays.
+//! 3. **Drop whole values**: everything that makes or observes a value, and with a compare-and-set that took it
+//!    away also the value that this one made. In a legal order the operations of a value stand together, from
+//!    the one that makes it to the next that makes another, and what makes that one does not look: so all of
+//!    them can be taken out and the rest stays legal. This holds for repeated values too, since all makers of
+//!    the value go, and it covers writes that nobody observed. It is used only where every operation has a
+//!    [`Class`](crate::spec::Class) and every required one its result.
+//! 4. **Drop reads**, failed compares among them: they change nothing.
+//! 5. Give the compare-and-sets back what was taken in step 2, where the value they compared with is still there.
+//!
+//! Chunks of half the size are tried first, then a quarter, and so on (Zeller and Hildebrandt 2002). The result is
+//! proved again by an engine that shares nothing with the first, [`brute`](crate::linearizability::brute).
+
+use std::collections::BTreeSet;
+
+use tribunal_history::Value;
+
+use crate::linearizability::{Answer, Entry, Partition, Search, Wgl, brute};
+use crate::spec::{Class, Spec};
+
+/// Most configurations of the search that proves a result again.
+const PROOF_CONFIGURATIONS_MAX: usize = 1 << 18;
+
+/// A counterexample.
+#[derive(Clone, Debug)]
+pub struct Minimal<S: Spec> {
+    /// The operations left, in order of their calls, as they were proved: what was open at the cut is in doubt,
+    /// and some compare-and-sets are plain writes.
+    pub entries: Vec<Entry<S>>,
+    /// What an independent search says of them: true if it proves them illegal too, false if it finds an
+    /// explanation (then one of the two is wrong), none if they are too many for it.
+    pub proved_again: Option<bool>,
+    /// Steps spent.
+    pub steps: u64,
+}
+
+/// Shrinks `partition`, which nothing explains, in about `steps_max` steps of search.
+pub fn minimise<S: Spec>(partition: &Partition<S>, steps_max: u64) -> Minimal<S> {
+    let mut prover = Prover { steps: 0, steps_max };
+    let mut entries = cut_suffix(&mut prover, &partition.entries);
+    if values_are_known(&entries) {
+        let strong = entries.clone();
+        entries = weaken(&mut prover, entries);
+        entries = drop_values(&mut prover, entries);
+        entries = drop_reads(&mut prover, entries);
+        entries = drop_values(&mut prover, entries);
+        entries = strengthen(&mut prover, entries, &strong);
+    }
+    entries = drop_reads(&mut prover, entries);
+    let proved_again = if entries.len() <= brute::EVERY_ORDER_MAX {
+        Some(!brute::try_every_order(&entries))
+    } else {
+        brute::by_sets(&entries, PROOF_CONFIGURATIONS_MAX).map(|legal| !legal)
+    };
+    Minimal {
+        entries,
+        proved_again,
+        steps: prover.steps,
+    }
+}
+
+/// Asks the engine, within a budget.
+struct Prover {
+    steps: u64,
+    steps_max: u64,
+}
+
+impl Prover {
+    /// Whether `entries` are proved to have no explanation. An open question counts as no.
+    fn illegal<S: Spec>(&mut self, entries: &[Entry<S>]) -> bool {
+        // Indexing the entries costs about as much as a step each.
+        let indexing = entries.len() as u64;
+        let left = self.steps_max.saturating_sub(self.steps + indexing);
+        if left == 0 {
+            return false;
+        }
+        let partition = Partition {
+            key: None,
+            entries: entries.to_vec(),
+        };
+        let mut search = Wgl::new(&partition);
+        // No single question may use up what all the others need.
+        let answer = search.advance(left.min(64 * indexing + (1 << 16)));
+        self.steps += indexing + search.steps();
+        answer == Some(Answer::NotLinearizable)
+    }
+
+    /// The smallest part of `items` that is found by leaving out chunks of them, such that what `build` makes of
+    /// it is illegal; all of them if nothing can be left out.
+    fn smallest<T: Clone, S: Spec>(&mut self, mut items: Vec<T>, build: impl Fn(&[T]) -> Vec<Entry<S>>) -> Vec<T> {
+        let mut chunk = items.len().div_ceil(2).max(1);
+        loop {
+            let before = items.len();
+            let mut at = 0;
+            while at < items.len() {
+                let mut fewer = items.clone();
+                fewer.drain(at..items.len().min(at + chunk));
+                if self.illegal(&build(&fewer)) {
+                    items = fewer;
+                } else {
+                    at += chunk;
+                }
+            }
+            if chunk > 1 {
+                chunk = chunk.div_ceil(2).min(items.len().max(1));
+            } else if items.len() == before {
+                return items;
+            }
+        }
+    }
+}
+
+/// Step 1. The shortest prefix without an explanation; a longer one has none either.
+fn cut_suffix<S: Spec>(prover: &mut Prover, entries: &[Entry<S>]) -> Vec<Entry<S>> {
+    let mut ends: Vec<u64> = entries.iter().filter_map(|entry| entry.end).collect();
+    ends.sort_unstable();
+    let (mut low, mut high) = (0, ends.len());
+    // Invariant: the prefix of all ends before `high` is illegal; that of `low` is not known to be.
+    while low + 1 < high {
+        let middle = low.midpoint(high);
+        if prover.illegal(&prefix(entries, ends[middle - 1])) {
+            high = middle;
+        } else {
+            low = middle;
+        }
+    }
+    match high.checked_sub(1) {
+        Some(last) => prefix(entries, ends[last]),
+        None => entries.to_vec(),
+    }
+}
+
+/// What was known when the completion at `end` had come in.
+fn prefix<S: Spec>(entries: &[Entry<S>], end: u64) -> Vec<Entry<S>> {
+    entries
+        .iter()
+        .filter(|entry| entry.call < end)
+        .map(|entry| {
+            let mut entry = entry.clone();
+            if entry.end.is_none_or(|its_end| its_end > end) {
+                entry.end = None;
+                entry.ret = None;
+            }
+            entry
+        })
+        .filter(|entry| entry.is_required() || !matches!(class(entry), Class::Read(_)))
+        .collect()
+}
+
+fn class<S: Spec>(entry: &Entry<S>) -> Class {
+    S::class(&entry.op, entry.ret.as_ref())
+}
+
+/// The precondition of step 3.
+fn values_are_known<S: Spec>(entries: &[Entry<S>]) -> bool {
+    entries
+        .iter()
+        .all(|entry| class(entry) != Class::Opaque && (entry.ret.is_some() || !entry.is_required()))
+}
+
+/// Step 2. Weakens all that can be, but for the fewest that must stay as they are.
+fn weaken<S: Spec>(prover: &mut Prover, entries: Vec<Entry<S>>) -> Vec<Entry<S>> {
+    let weaker = |entry: &Entry<S>| {
+        let (op, ret) = S::weaken(&entry.op, entry.ret.as_ref())?;
+        Some(Entry {
+            op,
+            ret,
+            ..entry.clone()
+        })
+    };
+    let can: Vec<usize> = (0..entries.len())
+        .filter(|&place| weaker(&entries[place]).is_some())
+        .collect();
+    let build = |strong: &[usize]| -> Vec<Entry<S>> {
+        let strong: BTreeSet<usize> = strong.iter().copied().collect();
+        entries
+            .iter()
+            .enumerate()
+            .map(|(place, entry)| match weaker(entry) {
+                Some(weak) if !strong.contains(&place) => weak,
+                _ => entry.clone(),
+            })
+            .collect()
+    };
+    if prover.illegal(&build(&[])) {
+        return build(&[]);
+    }
+    let strong = prover.smallest(can, build);
+    build(&strong)
+}
+
+/// Step 3.
+fn drop_values<S: Spec>(prover: &mut Prover, entries: Vec<Entry<S>>) -> Vec<Entry<S>> {
+    let classes: Vec<Class> = entries.iter().map(class).collect();
+    let mut values: Vec<&Value> = classes
+        .iter()
+        .flat_map(|class| [class.observed(), class.made()])
+        .flatten()
+        .collect();
+    let mut seen = BTreeSet::new();
+    values.retain(|value| seen.insert(*value));
+    let build = |kept: &[&Value]| -> Vec<Entry<S>> {
+        let mut kept: BTreeSet<&Value> = kept.iter().copied().collect();
+        // What a compare-and-set made of a dropped value is dropped as well, and so on.
+        loop {
+            let before = kept.len();
+            for class in &classes {
+                if let Class::Update { from, to } = class
+                    && !kept.contains(from)
+                {
+                    kept.remove(to);
+                }
+            }
+            if kept.len() == before {
+                break;
+            }
+        }
+        let stays = |value: Option<&Value>| value.is_none_or(|value| kept.contains(value));
+        entries
+            .iter()
+            .zip(&classes)
+            .filter(|(_, class)| stays(class.observed()) && stays(class.made()))
+            .map(|(entry, _)| entry.clone())
+            .collect()
+    };
+    let kept = prover.smallest(values.clone(), build);
+    build(&kept)
+}
+
+/// Step 4.
+fn drop_reads<S: Spec>(prover: &mut Prover, entries: Vec<Entry<S>>) -> Vec<Entry<S>> {
+    let is_read = |entry: &Entry<S>| matches!(class(entry), Class::Read(_));
+    let reads: Vec<usize> = (0..entries.len()).filter(|&place| is_read(&entries[place])).collect();
+    let build = |kept: &[usize]| -> Vec<Entry<S>> {
+        let kept: BTreeSet<usize> = kept.iter().copied().collect();
+        entries
+            .iter()
+            .enumerate()
+            .filter(|(place, entry)| kept.contains(place) || !is_read(entry))
+            .map(|(_, entry)| entry.clone())
+            .collect()
+    };
+    let kept = prover.smallest(reads, build);
+    build(&kept)
+}
+
+/// Step 5. Where everything that makes the compared value is still there, the value was not dropped, and all that
+/// was dropped could have been dropped with the comparison in place.
+fn strengthen<S: Spec>(prover: &mut Prover, entries: Vec<Entry<S>>, strong: &[Entry<S>]) -> Vec<Entry<S>> {
+    let left: BTreeSet<usize> = entries.iter().map(|entry| entry.id).collect();
+    let dropped: BTreeSet<Value> = strong
+        .iter()
+        .filter(|entry| !left.contains(&entry.id))
+        .filter_map(|entry| class(entry).made().cloned())
+        .collect();
+    let restored: Vec<Entry<S>> = strong
+        .iter()
+        .filter(|entry| left.contains(&entry.id))
+        .zip(&entries)
+        .map(|(original, weak)| match class(original).observed() {
+            Some(value) if dropped.contains(value) => weak.clone(),
+            _ => original.clone(),
+        })
+        .collect();
+    if prover.illegal(&restored) { restored } else { entries }
+}

@@ -1,0 +1,297 @@
+//! Registers under many keys: read, write, compare-and-set.
+//!
+//! | function | input | output when ok |
+//! |---|---|---|
+//! | `read` | `{"key":"k3"}` | the value, or null where there is none |
+//! | `write` | `{"key":"k3","value":17}` | null |
+//! | `cas` | `{"key":"k3","expect":5,"value":17}`, `expect` null for *absent* | `{"swapped":true}`, or `{"swapped":false,"actual":9}` |
+//!
+//! A value is a whole number or a text; a register holds null until it is written. A compare that does not hold
+//! is an operation that ended ok and read `actual`.
+//!
+//! ```
+//! use tribunal_checker::spec::{Register, Spec, register::{Action, Op, Ret}};
+//! use tribunal_history::Value;
+//!
+//! let mut register = Register::default();
+//! assert_eq!(register.invoke(&Op::write("k3", 17)), Ret::Written);
+//! assert_eq!(register.invoke(&Op::cas("k3", 5, 18)), Ret::Differs(Value::Int(17)));
+//! assert!(register.is_valid_step(&Op::read("k3"), &Ret::Value(Value::Int(17))));
+//! ```
+
+use std::sync::Arc;
+
+use tribunal_history::{Ending, Operation, Seq, Value};
+
+use super::{Class, ParseOperation, Recorded, Spec};
+
+/// The register under one key.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Register(Value);
+
+/// What can be asked of a register.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Op {
+    /// Whose register.
+    pub key: Arc<str>,
+    /// What is asked.
+    pub action: Action,
+}
+
+impl Op {
+    /// A read.
+    pub fn read(key: &str) -> Self {
+        Self {
+            key: key.into(),
+            action: Action::Read,
+        }
+    }
+
+    /// A write.
+    pub fn write(key: &str, value: impl Into<Value>) -> Self {
+        Self {
+            key: key.into(),
+            action: Action::Write(value.into()),
+        }
+    }
+
+    /// A compare-and-set.
+    pub fn cas(key: &str, expect: impl Into<Value>, value: impl Into<Value>) -> Self {
+        Self {
+            key: key.into(),
+            action: Action::Cas {
+                expect: expect.into(),
+                value: value.into(),
+            },
+        }
+    }
+}
+
+/// What is asked.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// What does it hold?
+    Read,
+    /// Hold this.
+    Write(Value),
+    /// Hold `value` if you hold `expect`, otherwise say what you hold.
+    Cas {
+        /// What it must hold; null for nothing.
+        expect: Value,
+        /// What it is to hold.
+        value: Value,
+    },
+}
+
+/// What comes back.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Ret {
+    /// Of a read: this is what it holds.
+    Value(Value),
+    /// Of a write.
+    Written,
+    /// Of a compare-and-set whose compare held.
+    Swapped,
+    /// Of a compare-and-set whose compare did not hold: this is what it holds.
+    Differs(Value),
+}
+
+impl Spec for Register {
+    type Op = Op;
+    type Ret = Ret;
+
+    fn invoke(&mut self, op: &Op) -> Ret {
+        match &op.action {
+            Action::Read => Ret::Value(self.0.clone()),
+            Action::Write(value) => {
+                self.0.clone_from(value);
+                Ret::Written
+            }
+            Action::Cas { expect, value } if self.0 == *expect => {
+                self.0.clone_from(value);
+                Ret::Swapped
+            }
+            Action::Cas { .. } => Ret::Differs(self.0.clone()),
+        }
+    }
+
+    fn is_valid_step(&mut self, op: &Op, ret: &Ret) -> bool {
+        match (&op.action, ret) {
+            (Action::Read, Ret::Value(value)) => self.0 == *value,
+            (Action::Cas { expect, .. }, Ret::Differs(actual)) => self.0 == *actual && expect != actual,
+            _ => self.invoke(op) == *ret,
+        }
+    }
+
+    fn partition(op: &Op) -> Option<&str> {
+        Some(&op.key)
+    }
+
+    fn class(op: &Op, ret: Option<&Ret>) -> Class {
+        match (&op.action, ret) {
+            (Action::Read, Some(Ret::Value(value))) => Class::Read(Some(value.clone())),
+            (Action::Read, None) => Class::Read(None),
+            (Action::Write(value), None | Some(Ret::Written)) => Class::Write(value.clone()),
+            (Action::Cas { expect, value }, None | Some(Ret::Swapped)) => Class::Update {
+                from: expect.clone(),
+                to: value.clone(),
+            },
+            (Action::Cas { .. }, Some(Ret::Differs(actual))) => Class::Read(Some(actual.clone())),
+            _ => Class::Opaque,
+        }
+    }
+
+    fn weaken(op: &Op, ret: Option<&Ret>) -> Option<(Op, Option<Ret>)> {
+        match (&op.action, ret) {
+            (Action::Cas { value, .. }, None | Some(Ret::Swapped)) => Some((
+                Op {
+                    key: op.key.clone(),
+                    action: Action::Write(value.clone()),
+                },
+                ret.map(|_| Ret::Written),
+            )),
+            _ => None,
+        }
+    }
+
+    fn value(&self) -> Value {
+        self.0.clone()
+    }
+}
+
+impl Recorded for Register {
+    const NAME: &'static str = "register";
+    const SUMMARY: &'static str = "a register under each key: read, write, compare-and-set";
+
+    fn parse(operation: &Operation) -> Result<(Op, Option<Ret>), ParseOperation> {
+        let reader = Fields { operation };
+        let key: Arc<str> = reader.key()?.into();
+        let done = operation.ending == Ending::Ok;
+        let (action, ret) = match operation.function.as_str() {
+            "read" => {
+                let ret = done
+                    .then(|| reader.value_or_null("a value or null as output", &operation.output))
+                    .transpose()?;
+                (Action::Read, ret.map(Ret::Value))
+            }
+            "write" => {
+                if done && !operation.output.is_null() {
+                    return Err(reader.wrong_output("null as output"));
+                }
+                (Action::Write(reader.new_value()?), done.then_some(Ret::Written))
+            }
+            "cas" => {
+                let Some(expect) = operation.input.get("expect") else {
+                    return Err(reader.wrong_input("an input with \"expect\", a value or null"));
+                };
+                let expect = reader.input_value_or_null("a value or null as \"expect\"", expect)?;
+                let value = reader.new_value()?;
+                let ret = done.then(|| reader.swapped()).transpose()?;
+                (Action::Cas { expect, value }, ret)
+            }
+            _ => return Err(reader.wrong(operation.invoked, "read, write or cas", operation.function.clone())),
+        };
+        Ok((Op { key, action }, ret))
+    }
+
+    fn label(operation: &Operation) -> String {
+        let field = |name: &str| operation.input.get(name).cloned().unwrap_or_default();
+        let (key, value) = (field("key"), field("value"));
+        let done = operation.ending == Ending::Ok;
+        match operation.function.as_str() {
+            "read" if done => format!("read {key} → {}", operation.output),
+            "read" => format!("read {key}"),
+            "write" => format!("write {key} = {value}"),
+            "cas" => {
+                let expect = field("expect");
+                match operation.output.get("actual").filter(|_| done) {
+                    Some(actual) => format!("cas {key} {expect} → {value}, was {actual}"),
+                    None => format!("cas {key} {expect} → {value}"),
+                }
+            }
+            other => format!("{other} {key}"),
+        }
+    }
+
+    fn refusal(&self, op: &Op, ret: &Ret) -> Option<String> {
+        let (key, now) = (&op.key, &self.0);
+        match (&op.action, ret) {
+            (Action::Read, Ret::Value(value)) | (Action::Cas { .. }, Ret::Differs(value)) if value != now => {
+                Some(format!("{key} is {now}, not {value}"))
+            }
+            (Action::Cas { expect, .. }, Ret::Differs(_)) if expect == now => {
+                Some(format!("{key} is {now} as it expects, yet its compare did not hold"))
+            }
+            (Action::Cas { expect, .. }, Ret::Swapped) if expect != now => {
+                Some(format!("{key} is {now}, not {expect} as it expects"))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Reads the fields of one operation, and says what is wrong with them.
+struct Fields<'a> {
+    operation: &'a Operation,
+}
+
+impl Fields<'_> {
+    fn wrong(&self, seq: Seq, expected: &'static str, found: String) -> ParseOperation {
+        ParseOperation {
+            seq,
+            specification: Register::NAME,
+            function: self.operation.function.clone(),
+            expected,
+            found,
+        }
+    }
+
+    fn wrong_input(&self, expected: &'static str) -> ParseOperation {
+        let found = self.operation.input.to_string();
+        self.wrong(self.operation.invoked, expected, found)
+    }
+
+    fn wrong_output(&self, expected: &'static str) -> ParseOperation {
+        let seq = self.operation.completed.unwrap_or(self.operation.invoked);
+        self.wrong(seq, expected, self.operation.output.to_string())
+    }
+
+    fn key(&self) -> Result<&str, ParseOperation> {
+        self.operation
+            .input
+            .get("key")
+            .and_then(Value::as_text)
+            .ok_or_else(|| self.wrong_input("an input with \"key\", a text"))
+    }
+
+    fn new_value(&self) -> Result<Value, ParseOperation> {
+        match self.operation.input.get("value") {
+            Some(value @ (Value::Int(_) | Value::Text(_))) => Ok(value.clone()),
+            _ => Err(self.wrong_input("an input with \"value\", a whole number or a text")),
+        }
+    }
+
+    fn input_value_or_null(&self, expected: &'static str, value: &Value) -> Result<Value, ParseOperation> {
+        match value {
+            Value::Null | Value::Int(_) | Value::Text(_) => Ok(value.clone()),
+            _ => Err(self.wrong_input(expected)),
+        }
+    }
+
+    fn value_or_null(&self, expected: &'static str, value: &Value) -> Result<Value, ParseOperation> {
+        match value {
+            Value::Null | Value::Int(_) | Value::Text(_) => Ok(value.clone()),
+            _ => Err(self.wrong_output(expected)),
+        }
+    }
+
+    fn swapped(&self) -> Result<Ret, ParseOperation> {
+        const EXPECTED: &str = "{\"swapped\":true} or {\"swapped\":false,\"actual\":VALUE} as output";
+        let output = &self.operation.output;
+        match (output.get("swapped").and_then(Value::as_bool), output.get("actual")) {
+            (Some(true), None) => Ok(Ret::Swapped),
+            (Some(false), Some(actual)) => self.value_or_null(EXPECTED, actual).map(Ret::Differs),
+            _ => Err(self.wrong_output(EXPECTED)),
+        }
+    }
+}
