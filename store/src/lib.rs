@@ -1,4 +1,5 @@
 //! placeholder
 
+pub mod api;
 pub mod kv;
 pub mod service;

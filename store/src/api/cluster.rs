@@ -1,0 +1,57 @@
+//! `etcdserverpb.Cluster`.
+
+use tonic::{Request, Response, Status};
+use tribunal_proto::etcdserverpb::cluster_server::Cluster;
+use tribunal_proto::etcdserverpb::{
+    MemberAddRequest, MemberAddResponse, MemberListRequest, MemberListResponse, MemberPromoteRequest,
+    MemberPromoteResponse, MemberRemoveRequest, MemberRemoveResponse, MemberUpdateRequest, MemberUpdateResponse,
+};
+
+use super::gate::Gate;
+use super::{status, unimplemented};
+use crate::service::{ClusterService, Consensus};
+
+pub(super) struct Adapter<C> {
+    gate: Gate<C>,
+    service: ClusterService<C>,
+}
+
+impl<C: Consensus> Adapter<C> {
+    pub fn new(gate: Gate<C>) -> Self {
+        Self {
+            service: ClusterService::new(gate.consensus.clone()),
+            gate,
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl<C: Consensus> Cluster for Adapter<C> {
+    async fn member_list(&self, request: Request<MemberListRequest>) -> Result<Response<MemberListResponse>, Status> {
+        let (context, request) = self.gate.enter(request)?;
+        self.service
+            .member_list(context, request)
+            .await
+            .map(Response::new)
+            .map_err(status)
+    }
+
+    async fn member_add(&self, _: Request<MemberAddRequest>) -> Result<Response<MemberAddResponse>, Status> {
+        unimplemented("Cluster.MemberAdd")
+    }
+
+    async fn member_remove(&self, _: Request<MemberRemoveRequest>) -> Result<Response<MemberRemoveResponse>, Status> {
+        unimplemented("Cluster.MemberRemove")
+    }
+
+    async fn member_update(&self, _: Request<MemberUpdateRequest>) -> Result<Response<MemberUpdateResponse>, Status> {
+        unimplemented("Cluster.MemberUpdate")
+    }
+
+    async fn member_promote(
+        &self,
+        _: Request<MemberPromoteRequest>,
+    ) -> Result<Response<MemberPromoteResponse>, Status> {
+        unimplemented("Cluster.MemberPromote")
+    }
+}
