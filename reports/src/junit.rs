@@ -26,17 +26,17 @@ pub struct JunitError(#[from] quick_junit::SerializeError);
 
 /// The run as JUnit.
 pub fn junit(report: &Report) -> Result<String, JunitError> {
-    let mut suite = TestSuite::new(&report.run.name);
+    let mut suite = TestSuite::new(clean(&report.run.name));
     let time = Duration::from_nanos(report.run.duration_ns);
     suite.set_time(time);
     for (name, value) in suite_properties(report) {
-        suite.add_property((name, value.as_str()));
+        suite.add_property((name, clean(&value).as_str()));
     }
-    let classname = format!("{}.{}", report.run.workload, nemesis(report));
+    let classname = format!("{}.{}", clean(&report.run.workload), nemesis(report));
     let mut told = false;
     for property in &report.properties {
         told |= !matches!(property.verdict, Outcome::Pass | Outcome::Vacuous);
-        let mut case = TestCase::new(&property.id, status(property, report));
+        let mut case = TestCase::new(clean(&property.id), status(property, report));
         case.set_classname(&classname);
         suite.add_test_case(case);
     }
@@ -71,7 +71,7 @@ fn suite_properties(report: &Report) -> Vec<(&'static str, String)> {
         ("clients", run.clients.to_string()),
         ("outcome", words::run_outcome(report.verdict.outcome).to_lowercase()),
         ("exit-code", report.verdict.exit_code.to_string()),
-        ("headline", clean(&report.verdict.headline)),
+        ("headline", report.verdict.headline.clone()),
     ];
     properties.extend(run.seed.map(|seed| ("seed", seed.to_string())));
     properties.extend(run.started.clone().map(|started| ("started", started)));
@@ -120,7 +120,10 @@ fn status(property: &Property, report: &Report) -> TestCaseStatus {
         describe(&mut text, finding);
     }
     if !report.commands.is_empty() {
-        let _ = write!(text, "\nRun it again:\n  {}\n", report.commands.join("\n  "));
+        text.push_str("\nRun it again:\n");
+        for command in &report.commands {
+            let _ = writeln!(text, "  {}", clean(command));
+        }
     }
     status
         .set_type(first.class.name())
@@ -159,13 +162,8 @@ fn describe(text: &mut String, finding: &Finding) {
             let _ = writeln!(text, "    {}", clean(&blocked.why));
         }
     }
-    if let Some(more) = finding
-        .operations
-        .len()
-        .checked_sub(OPERATIONS_MAX)
-        .filter(|more| *more > 0)
-    {
-        let _ = writeln!(text, "  and {more} more");
+    if let Some(more) = words::left_out(finding.operations.len(), OPERATIONS_MAX) {
+        let _ = writeln!(text, "  {more}");
     }
 }
 

@@ -34,12 +34,7 @@ pub fn summary(report: &Report) -> String {
             .enumerate()
             .map(|(place, one)| finding(place, one)),
     );
-    if let Some(more) = report.findings.len().checked_sub(FINDINGS_MAX).filter(|more| *more > 0) {
-        blocks.push(format!(
-            "{} more; they are in the report.\n",
-            words::things(more as u64, "finding")
-        ));
-    }
+    blocks.extend(words::left_out(report.findings.len(), FINDINGS_MAX).map(|more| format!("{more} in report.html\n")));
     blocks.push(properties(&report.properties));
     blocks.push(operations(&report.operations));
     blocks.push(faults(report));
@@ -140,7 +135,7 @@ fn finding(place: usize, finding: &Finding) -> String {
             words::moment(drawn.invoked_ns),
         );
     }
-    more_rows(&mut text, finding.operations.len(), "operation");
+    more_rows(&mut text, finding.operations.len());
     text
 }
 
@@ -162,9 +157,7 @@ fn properties(properties: &[Property]) -> String {
             escape(&property.detail)
         );
     }
-    if let Some(more) = properties.len().checked_sub(ROWS_MAX).filter(|more| *more > 0) {
-        let _ = writeln!(text, "\nand {more} more");
-    }
+    more_rows(&mut text, properties.len());
     text
 }
 
@@ -187,7 +180,7 @@ fn operations(counts: &[FunctionCounts]) -> String {
             escape(&one.function)
         );
     }
-    more_rows(&mut text, counts.len(), "function");
+    more_rows(&mut text, counts.len());
     text
 }
 
@@ -207,7 +200,7 @@ fn faults(report: &Report) -> String {
                 words::count(fault.ok_meanwhile),
             );
         }
-        more_rows(&mut text, report.faults.len(), "fault");
+        more_rows(&mut text, report.faults.len());
     }
     if !report.not_tried.is_empty() {
         let kinds: Vec<&str> = report.not_tried.iter().map(|kind| kind.name()).collect();
@@ -234,9 +227,9 @@ fn commands(commands: &[String]) -> String {
     format!("### Run it again\n\n{fence}sh\n{text}\n{fence}\n")
 }
 
-fn more_rows(text: &mut String, rows: usize, thing: &str) {
-    if let Some(more) = rows.checked_sub(ROWS_MAX).filter(|more| *more > 0) {
-        let _ = writeln!(text, "\nand {} more", words::things(more as u64, thing));
+fn more_rows(text: &mut String, rows: usize) {
+    if let Some(more) = words::left_out(rows, ROWS_MAX) {
+        let _ = writeln!(text, "\n{more}");
     }
 }
 

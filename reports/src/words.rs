@@ -48,6 +48,12 @@ pub fn things(number: u64, thing: &str) -> String {
     format!("{} {thing}{}", count(number), if number == 1 { "" } else { "s" })
 }
 
+/// How many are left out of a list of which `shown` are shown; nothing if none are.
+pub fn left_out(all: usize, shown: usize) -> Option<String> {
+    let more = all.saturating_sub(shown);
+    (more > 0).then(|| format!("and {} more", count(more as u64)))
+}
+
 /// Names in a row: `n1 n2`.
 pub fn nodes(nodes: &[NodeId]) -> String {
     nodes.iter().map(NodeId::to_string).collect::<Vec<_>>().join(" ")

@@ -28,7 +28,7 @@ pub fn html(report: &Report, events: &[Event]) -> String {
     page.render(minijinja::context! {
         style => Page::from_safe_string(format!("{STYLE}{}", crate::svg::STYLE)),
         script => Page::from_safe_string(SCRIPT.to_owned()),
-        script_sha256 => SCRIPT_SHA256,
+        script_sha256 => Page::from_safe_string(SCRIPT_SHA256.to_owned()),
         page => Page::from(Serde(view::view(report, events))),
     })
     .expect("the template uses only what the view has")

@@ -55,6 +55,8 @@ struct Chip {
 #[derive(Serialize)]
 struct Explained {
     heading: &'static str,
+    /// Whether the table of all properties is the explanation.
+    everything: bool,
     lines: Vec<PropertyView>,
 }
 
@@ -165,18 +167,15 @@ fn chips(report: &Report) -> Vec<Chip> {
             title,
         });
     };
+    let some = |number: usize, thing| (number > 0).then(|| words::things(number as u64, thing));
+    let length = (run.duration_ns > 0).then(|| words::duration(run.duration_ns));
     add(
         "system under test",
-        format!("{} · {}", run.system, words::things(run.nodes as u64, "node")),
+        joined([Some(run.system.clone()), some(run.nodes, "node"), None]),
     );
     add(
         "workload",
-        format!(
-            "{} · {} · {}",
-            run.workload,
-            words::things(run.clients as u64, "client"),
-            words::duration(run.duration_ns)
-        ),
+        joined([Some(run.workload.clone()), some(run.clients, "client"), length]),
     );
     let kinds: Vec<&str> = FaultKind::ALL
         .into_iter()
@@ -200,10 +199,12 @@ fn chips(report: &Report) -> Vec<Chip> {
         .iter()
         .filter(|property| matches!(property.verdict, Outcome::Pass | Outcome::Fail))
         .count();
-    add(
-        "how many properties could be decided",
-        format!("{judged} of {} properties decided", report.properties.len()),
-    );
+    if !report.properties.is_empty() {
+        add(
+            "how many properties could be decided",
+            format!("{judged} of {} properties decided", report.properties.len()),
+        );
+    }
     if report.findings.len() > 1 {
         add(
             "violations found",
@@ -222,22 +223,23 @@ fn chips(report: &Report) -> Vec<Chip> {
     chips
 }
 
+fn joined(parts: [Option<String>; 3]) -> String {
+    parts.into_iter().flatten().collect::<Vec<_>>().join(" · ")
+}
+
 /// Without a finding: what the run showed, or what stood in the way.
 fn explained(report: &Report) -> Explained {
+    let heading = match report.verdict.outcome {
+        RunOutcome::Pass => "What was shown",
+        RunOutcome::Violation => "What went wrong",
+        _ => "Why this is no pass",
+    };
     let doubtful = |property: &&Property| !matches!(property.verdict, Outcome::Pass | Outcome::Vacuous);
-    match report.verdict.outcome {
-        RunOutcome::Pass => Explained {
-            heading: "What was shown",
-            lines: report.properties.iter().take(ROWS_MAX).map(property).collect(),
-        },
-        RunOutcome::Violation => Explained {
-            heading: "What went wrong",
-            lines: report.properties.iter().filter(doubtful).map(property).collect(),
-        },
-        _ => Explained {
-            heading: "Why this is no pass",
-            lines: report.properties.iter().filter(doubtful).map(property).collect(),
-        },
+    let lines: Vec<PropertyView> = report.properties.iter().filter(doubtful).map(property).collect();
+    Explained {
+        heading,
+        everything: report.verdict.outcome == RunOutcome::Pass && lines.is_empty(),
+        lines,
     }
 }
 

@@ -78,7 +78,7 @@ const IDLE_MAX: u64 = 4;
 const WAIT_MAX: u64 = 12;
 
 /// How wide a gap is, if there is room: wide enough for its length in words.
-const GAP_WIDTH: f64 = 70.0;
+const GAP_WIDTH: f64 = 78.0;
 
 impl Broken {
     /// An axis from `left` to `right` that shows all these intervals; one without an end has none that is known.
@@ -94,7 +94,10 @@ impl Broken {
         let from = points.first().copied().unwrap_or(0);
         if points.len() < 2 {
             // A single moment, or nothing at all: a window of a millisecond around it.
-            points = vec![from.saturating_sub(500_000), from.saturating_sub(500_000) + 1_000_000];
+            points = vec![
+                from.saturating_sub(500_000),
+                from.saturating_sub(500_000).saturating_add(1_000_000),
+            ];
         }
         let short = short_operation(intervals, &points);
         let spans: Vec<(u64, u64, bool)> = points

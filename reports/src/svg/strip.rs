@@ -40,7 +40,7 @@ const CELL: f64 = 2.0;
 const BUCKETS_MAX: u64 = 120;
 
 /// Faults that are drawn, and changes of nodes and leaders.
-const SPANS_MAX: usize = 2_000;
+const SPANS_MAX: usize = 600;
 
 /// The drawing with what a page says about it.
 #[derive(Serialize)]
@@ -141,7 +141,7 @@ impl Drawing {
         let (names, rows) = self.names(faults);
         let top = 6.0 + NAME_ROW * rows as f64 + if violation_ns.is_some() { NAME_ROW } else { 0.0 };
         let latency = top + 2.0 * OUTCOME_ROW + APART;
-        let rate = latency + LATENCY + APART;
+        let rate = latency + LATENCY + APART + 6.0;
         let lives = rate + RATE + APART;
         let leaders = lives + NODE_ROW * nodes.len() as f64 + if nodes.is_empty() { 0.0 } else { 6.0 };
         let bottom = leaders + if report.leaders.is_empty() { 0.0 } else { LEADER + 4.0 };
@@ -153,10 +153,11 @@ impl Drawing {
         self.latencies(operations, latency);
         self.rates(operations, rate);
         self.lives(&nodes, events, lives);
+        self.cuts(&nodes, faults, lives);
         self.leaders(report, leaders);
         self.time(events, bottom);
         if let Some(ns) = violation_ns {
-            self.violation(ns, top - 5.0, bottom);
+            self.violation(ns, top - 15.0, bottom);
         }
         bottom + 34.0
     }
@@ -329,7 +330,7 @@ impl Drawing {
                 .iter()
                 .enumerate()
                 .map(|(bucket, count)| {
-                    let middle_ns = bucket as u64 * bucket_ns + length_ns(bucket) / 2;
+                    let middle_ns = (bucket as u64 * bucket_ns).saturating_add(length_ns(bucket) / 2);
                     [self.axis.x(middle_ns), y(rate(bucket, *count))]
                 })
                 .collect();
@@ -381,6 +382,30 @@ impl Drawing {
         }
     }
 
+    /// Where a node was cut off from the others, over what it was.
+    fn cuts(&mut self, nodes: &BTreeSet<NodeId>, faults: &[FaultSummary], top: f64) {
+        for fault in faults.iter().filter(|fault| fault.kind.group() == "partition") {
+            for (row, node) in nodes.iter().enumerate().filter(|(_, node)| fault.nodes.contains(node)) {
+                let y = top + NODE_ROW * row as f64;
+                let left = self.axis.x(fault.start_ns);
+                let right = self.axis.x(fault.stop_ns.unwrap_or(self.end_ns)).max(left);
+                let word = fault.kind.name();
+                self.picture
+                    .titled(&format!("{node}: {}", words::clip(&fault.detail, 300)), |picture| {
+                        let class = if fault.effective {
+                            "life cut"
+                        } else {
+                            "life cut unproved"
+                        };
+                        picture.rect(class, [left, y + 2.0], [right - left, NODE_ROW - 4.0], 0.0);
+                        if right - left > text_width(word, 9.0, false) + 6.0 {
+                            picture.text("life-name", [left + 4.0, y + NODE_ROW - 3.6], word);
+                        }
+                    });
+            }
+        }
+    }
+
     fn leaders(&mut self, report: &Report, top: f64) {
         if report.leaders.is_empty() {
             return;
@@ -416,17 +441,15 @@ impl Drawing {
     fn time(&mut self, events: &[Event], bottom: f64) {
         self.picture.line("axis", [LEFT, bottom], [RIGHT, bottom]);
         let step_ns = nice_step((self.end_ns / 13).max(1_000));
-        let mut ns = 0;
-        while ns <= self.end_ns {
+        for ns in (0..=self.end_ns / step_ns).map(|step| step * step_ns) {
             let x = self.axis.x(ns);
             self.picture.line("axis", [x, bottom], [x, bottom + 4.0]);
-            let text = if step_ns >= 1_000_000_000 {
-                format!("{} s", ns / 1_000_000_000)
-            } else {
-                words::duration(ns)
+            let text = match ns {
+                0 => "0".to_owned(),
+                _ if step_ns < 1_000_000_000 => words::duration(ns),
+                _ => format!("{} s", ns / 1_000_000_000),
             };
             self.picture.text("tick middle", [x, bottom + 16.0], &text);
-            ns += step_ns;
         }
         let mut free_from = LEFT;
         for event in events {
@@ -440,11 +463,12 @@ impl Drawing {
             };
             let x = self.axis.x(begun.time_ns);
             let width = text_width(name, 11.0, false);
-            let at = x.min(WIDTH - 4.0 - width).max(free_from);
-            if at + width <= WIDTH && at - x < 60.0 {
-                self.picture.line("phase", [x, bottom], [x, bottom + 22.0]);
-                self.picture.text("tick", [at + 3.0, bottom + 29.0], name);
-                free_from = at + width + 10.0;
+            let at = x.min(WIDTH - 8.0 - width);
+            // One that begins right after another goes without a name.
+            if at >= free_from {
+                self.picture.line("phase", [x, bottom + 20.0], [x, bottom + 30.0]);
+                self.picture.text("tick", [at + 4.0, bottom + 29.0], name);
+                free_from = at + width + 14.0;
             }
         }
     }
@@ -455,9 +479,9 @@ impl Drawing {
         let text = format!("first violation {}", words::moment(ns));
         let width = text_width(&text, 12.0, false) + 8.0;
         if x + width < WIDTH {
-            self.picture.text("violation-name", [x + 5.0, top + 5.0], &text);
+            self.picture.text("violation-name", [x + 5.0, top + 9.0], &text);
         } else {
-            self.picture.text("violation-name end", [x - 5.0, top + 5.0], &text);
+            self.picture.text("violation-name end", [x - 5.0, top + 9.0], &text);
         }
     }
 }

@@ -108,16 +108,8 @@ fn draw(name: &str, finding: &Finding, faults: &[FaultSummary]) -> (Picture, f64
         y += texts.height();
     }
     let mut height = drawing.draw_states(bottom + 34.0);
-    if let Some(more) = finding
-        .operations
-        .len()
-        .checked_sub(OPERATIONS_MAX)
-        .filter(|more| *more > 0)
-    {
-        let text = format!(
-            "{} more; they are in finding.json",
-            words::things(more as u64, "operation")
-        );
+    if let Some(more) = words::left_out(finding.operations.len(), OPERATIONS_MAX) {
+        let text = format!("{more} in finding.json");
         drawing.picture.text("quiet", [8.0, height + 12.0], &text);
         height += ROW;
     }
@@ -214,7 +206,7 @@ impl<'a> Drawing<'a> {
         });
         let reasons = lane.operations.iter().filter_map(|(place, operation)| {
             let why = self.blocked(*place)?;
-            let width = text_width(&words::clip(&words::visible(why), REASON_CHARS_MAX), 12.0, false);
+            let width = text_width(&words::clip(&words::visible(why), REASON_CHARS_MAX), 12.5, false);
             Some((*place, self.axis.x(operation.invoked_ns), width, why, String::new()))
         });
         Texts {
@@ -328,11 +320,17 @@ impl<'a> Drawing<'a> {
     fn draw_axis(&mut self, top: f64, bottom: f64) {
         self.picture.line("axis", [LEFT, bottom], [OPEN_END, bottom]);
         let segments = self.axis.segments().to_vec();
-        let mut free_from = LEFT;
+        let mut free_from = 0.0;
         for segment in segments {
             if segment.gap {
-                let (left, right) = (segment.left + 4.0, segment.right - 4.0);
+                // Many gaps are narrow ones.
+                let inset = ((segment.right - segment.left) / 8.0).min(4.0);
+                let (left, right) = (segment.left + inset, segment.right - inset);
                 let length = words::duration(segment.to_ns - segment.from_ns);
+                let text = format!("⋯ {length} ⋯");
+                let middle = (left + right) / 2.0;
+                let half = text_width(&text, 11.0, true) / 2.0;
+                let named = middle - half > free_from;
                 self.picture.titled(&format!("{length} are left out here"), |picture| {
                     picture.rect("gap", [left, top], [right - left, bottom - top + 1.0], 0.0);
                     for x in [left, right] {
@@ -340,10 +338,13 @@ impl<'a> Drawing<'a> {
                     }
                     let [l, r, y, up] = [left, right, bottom + 9.0, bottom + 3.0].map(super::number);
                     picture.path("bracket", &format!("M{l} {up}V{y}H{r}V{up}"));
-                    let middle = (left + right) / 2.0;
-                    picture.text("gap-name middle", [middle, bottom + 22.0], &format!("⋯ {length} ⋯"));
+                    if named {
+                        picture.text("gap-name middle", [middle, bottom + 22.0], &text);
+                    }
                 });
-                free_from = right + 8.0;
+                if named {
+                    free_from = (middle + half).max(right) + 4.0;
+                }
             } else {
                 self.picture
                     .line("axis", [segment.left, bottom], [segment.left, bottom + 5.0]);
@@ -409,7 +410,7 @@ impl<'a> Drawing<'a> {
             });
         }
         for note in &texts.reasons {
-            let y = bar_top + BAR + 12.0 + ROW * note.row as f64;
+            let y = bar_top + BAR + 14.0 + ROW * note.row as f64;
             let text = words::clip(&words::visible(note.text), REASON_CHARS_MAX);
             self.picture.titled(&words::clip(note.text, 1_000), |picture| {
                 picture.text("reason", [note.x, y], &text);
@@ -425,7 +426,7 @@ impl<'a> Drawing<'a> {
             .key
             .as_ref()
             .map_or_else(String::new, |key| format!(" of {key}"));
-        let name = words::clip(&words::visible(&format!("state{of}")), 20);
+        let name = words::clip(&words::visible(&format!("state{of}")), 16);
         self.picture.text("name", [8.0, top + 16.0], &name);
         let mut chips = vec![Chip::new(None, &finding.state_before.to_string(), LEFT)];
         for (place, placed) in finding.longest_legal.iter().enumerate().take(OPERATIONS_MAX) {
