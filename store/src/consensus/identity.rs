@@ -1,0 +1,58 @@
+//! Ids of members and clusters: 64-bit hashes of what they are configured with, as in etcd, so that all members
+//! compute the same ones and none is 1, 2 or 3.
+
+use tribunal_history::MemberId;
+use xxhash_rust::xxh3::xxh3_64;
+
+/// A member as the initial cluster names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Its name.
+    pub name: String,
+    /// Where other members reach it.
+    pub peer_urls: Vec<String>,
+}
+
+/// The id of a member: a hash of its name, its peer URLs and the cluster's token.
+pub fn member_id(peer: &Peer, token: &str) -> MemberId {
+    let mut urls = peer.peer_urls.clone();
+    urls.sort();
+    MemberId(hash(&[peer.name.as_str(), &urls.join(","), token]))
+}
+
+/// The id of a cluster: a hash of its members' ids and its token.
+pub fn cluster_id(peers: &[Peer], token: &str) -> u64 {
+    let mut members: Vec<_> = peers.iter().map(|peer| member_id(peer, token).to_string()).collect();
+    members.sort();
+    hash(&[&members.join(","), token])
+}
+
+/// Zero means "none" in etcd's API and is avoided.
+fn hash(parts: &[&str]) -> u64 {
+    xxh3_64(parts.join("\0").as_bytes()).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(name: &str) -> Peer {
+        Peer {
+            name: name.to_owned(),
+            peer_urls: vec![format!("http://127.0.0.1:1/{name}"), "http://127.0.0.1:2".to_owned()],
+        }
+    }
+
+    #[test]
+    fn ids_depend_on_the_configuration_and_not_on_its_order() {
+        let mut turned = peer("a");
+        turned.peer_urls.reverse();
+        assert_eq!(member_id(&peer("a"), "t"), member_id(&turned, "t"));
+        assert_ne!(member_id(&peer("a"), "t"), member_id(&peer("b"), "t"));
+        assert_ne!(member_id(&peer("a"), "t"), member_id(&peer("a"), "u"));
+        assert_eq!(
+            cluster_id(&[peer("a"), peer("b")], "t"),
+            cluster_id(&[peer("b"), peer("a")], "t")
+        );
+    }
+}

@@ -1,0 +1,243 @@
+//! The state machine as openraft drives it: [`Kv`] in memory, snapshots on disk.
+
+use std::io;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use bytes::Bytes;
+use futures_util::{Stream, TryStreamExt as _};
+use openraft::storage::{EntryResponder, RaftStateMachine};
+use openraft::{OptionalSend, RaftSnapshotBuilder};
+use prost::Message as _;
+use serde::{Deserialize, Serialize};
+use tribunal_env::Env;
+use tribunal_history::{Evidence, LogIndex, Term};
+use tribunal_proto::peer;
+
+use super::log::LogStore;
+use super::progress::Progress;
+use super::types::{LogId, Payload, Reply, Snapshot, SnapshotMeta, StoredMembership, Types};
+use crate::kv::Kv;
+use crate::wal::snapshot::{SnapshotStore, Stored};
+use crate::wal::{Chain, Position};
+
+/// The state machine; clones share it.
+pub struct Machine<E: Env> {
+    env: E,
+    log: LogStore<E>,
+    snapshots: SnapshotStore<E>,
+    state: Arc<RwLock<State>>,
+    /// Last applied index plus one; changes after the state did.
+    applied: Progress<E>,
+}
+
+#[derive(Default)]
+struct State {
+    kv: Kv,
+    applied: Option<LogId>,
+    membership: StoredMembership,
+    /// Metadata of the snapshot on disk, once it is known.
+    on_disk: Option<SnapshotMeta>,
+}
+
+/// What a snapshot's data are: chunks of the state, and the chain that the log had there.
+#[derive(Serialize, Deserialize)]
+struct Content {
+    chain: Chain,
+    chunks: Vec<Bytes>,
+}
+
+impl<E: Env> Machine<E> {
+    /// A state machine that is empty until openraft loads the last snapshot into it.
+    pub fn new(env: E, log: LogStore<E>, snapshots: SnapshotStore<E>) -> Self {
+        Self {
+            env,
+            log,
+            snapshots,
+            state: Arc::default(),
+            applied: Progress::new(0),
+        }
+    }
+
+    /// Runs `read` on the applied state, under its lock.
+    pub fn with_state<R>(&self, read: impl FnOnce(&Kv) -> R) -> R {
+        read(&self.read().kv)
+    }
+
+    /// Changes whenever entries were applied; holds the index of the next one.
+    pub(super) fn applied(&self) -> &Progress<E> {
+        &self.applied
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<E: Env> RaftStateMachine<Types<E>> for Machine<E> {
+    type SnapshotData = Bytes;
+    type SnapshotBuilder = FrozenState<E>;
+
+    async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), io::Error> {
+        let state = self.read();
+        Ok((state.applied, state.membership.clone()))
+    }
+
+    async fn apply<S>(&mut self, mut entries: S) -> Result<(), io::Error>
+    where
+        S: Stream<Item = Result<EntryResponder<Types<E>>, io::Error>> + Unpin + OptionalSend,
+    {
+        while let Some((entry, responder)) = entries.try_next().await? {
+            let log_id = entry.log_id;
+            let (reply, revision) = {
+                let mut state = self.write();
+                let reply = match entry.payload {
+                    Payload::Blank => Reply::default(),
+                    Payload::Normal(proposal) => {
+                        let command = peer::Command::decode(proposal.0).map_err(|error| {
+                            io::Error::new(
+                                io::ErrorKind::InvalidData,
+                                format!("entry {} holds no command: {error}", log_id.index),
+                            )
+                        })?;
+                        Reply(state.kv.apply(&command))
+                    }
+                    Payload::Membership(membership) => {
+                        state.membership = StoredMembership::new(Some(log_id), membership);
+                        Reply::default()
+                    }
+                };
+                state.applied = Some(log_id);
+                (reply, state.kv.revision())
+            };
+            self.env.record(Evidence::Apply {
+                index: LogIndex(log_id.index),
+                term: Term(log_id.leader_id.term),
+                revision,
+            });
+            self.applied.set(log_id.index + 1);
+            if let Some(responder) = responder {
+                responder.send(reply);
+            }
+        }
+        Ok(())
+    }
+
+    async fn get_snapshot_builder(&mut self) -> FrozenState<E> {
+        let state = self.read();
+        FrozenState {
+            machine: self.clone(),
+            meta: SnapshotMeta {
+                last_log_id: state.applied,
+                last_membership: state.membership.clone(),
+            },
+            chunks: state.kv.encode(),
+        }
+    }
+
+    async fn install_snapshot(&mut self, meta: &SnapshotMeta, data: Bytes) -> Result<(), io::Error> {
+        let invalid = |error: String| io::Error::new(io::ErrorKind::InvalidData, error);
+        let content: Content =
+            postcard::from_bytes(&data).map_err(|e| invalid(format!("a snapshot's content: {e}")))?;
+        let kv = Kv::decode(content.chunks).map_err(|e| invalid(format!("a snapshot's state: {e}")))?;
+        if self.read().on_disk.as_ref() != Some(meta) {
+            self.save(meta, data).await?;
+        }
+        if let Some(last) = meta.last_log_id {
+            self.log.note_snapshot(position(last, content.chain));
+        }
+        {
+            let mut state = self.write();
+            state.kv = kv;
+            state.applied = meta.last_log_id;
+            state.membership = meta.last_membership.clone();
+        }
+        self.applied.set(meta.last_log_id.map_or(0, |last| last.index + 1));
+        Ok(())
+    }
+
+    async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot>, io::Error> {
+        let Some(stored) = self.snapshots.load().await? else {
+            return Ok(None);
+        };
+        let meta: SnapshotMeta = postcard::from_bytes(&stored.meta)
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, format!("a snapshot's metadata: {error}")))?;
+        self.write().on_disk = Some(meta.clone());
+        Ok(Some(Snapshot {
+            meta,
+            snapshot: stored.data,
+        }))
+    }
+}
+
+impl<E: Env> Machine<E> {
+    async fn save(&self, meta: &SnapshotMeta, data: Bytes) -> Result<(), io::Error> {
+        let encoded = postcard::to_allocvec(meta).map_err(io::Error::other)?;
+        let (term, index) = meta.last_log_id.map_or((Term(0), LogIndex(0)), |last| {
+            (Term(last.leader_id.term), LogIndex(last.index))
+        });
+        let stored = Stored {
+            meta: encoded.into(),
+            data,
+        };
+        self.snapshots.save(term, index, &stored).await?;
+        self.write().on_disk = Some(meta.clone());
+        Ok(())
+    }
+}
+
+/// The state as of one entry, on its way to the disk.
+pub struct FrozenState<E: Env> {
+    machine: Machine<E>,
+    meta: SnapshotMeta,
+    chunks: Vec<Bytes>,
+}
+
+impl<E: Env> RaftSnapshotBuilder<Types<E>> for FrozenState<E> {
+    type SnapshotData = Bytes;
+
+    async fn build_snapshot(&mut self) -> Result<Snapshot, io::Error> {
+        let chain = self
+            .meta
+            .last_log_id
+            .and_then(|last| self.machine.log.position(last.index))
+            .map(|position| position.chain)
+            .unwrap_or_default();
+        let content = Content {
+            chain,
+            chunks: std::mem::take(&mut self.chunks),
+        };
+        let data = Bytes::from(postcard::to_allocvec(&content).map_err(io::Error::other)?);
+        self.machine.save(&self.meta, data.clone()).await?;
+        if let Some(last) = self.meta.last_log_id {
+            self.machine.log.note_snapshot(position(last, chain));
+        }
+        Ok(Snapshot {
+            meta: self.meta.clone(),
+            snapshot: data,
+        })
+    }
+}
+
+impl<E: Env> Clone for Machine<E> {
+    fn clone(&self) -> Self {
+        Self {
+            env: self.env.clone(),
+            log: self.log.clone(),
+            snapshots: self.snapshots.clone(),
+            state: Arc::clone(&self.state),
+            applied: self.applied.clone(),
+        }
+    }
+}
+
+fn position(last: LogId, chain: Chain) -> Position {
+    Position {
+        index: LogIndex(last.index),
+        term: Term(last.leader_id.term),
+        chain,
+    }
+}

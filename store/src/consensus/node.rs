@@ -1,0 +1,431 @@
+//! A member: openraft with everything around it.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use openraft::errors::{Fatal, InitializeError, RaftError};
+use openraft::{Config, ConfigError, Raft, ServerState, SnapshotPolicy};
+use openraft_rt::{AsyncRuntime, WatchReceiver as _};
+use tribunal_env::{Clock as _, Env, Transport as _};
+use tribunal_history::evidence::Role;
+use tribunal_history::{Evidence, LogIndex, MemberId, NodeId, Revision, Term};
+use tribunal_proto::peer;
+
+use super::identity::{Peer, cluster_id, member_id};
+use super::log::LogStore;
+use super::machine::Machine;
+use super::network::Network;
+use super::types::{Member, Types};
+use super::wire::{self, Card};
+use crate::defect::{Defect, Defects};
+use crate::kv::Kv;
+use crate::service::{ApiError, Applied, Barrier, Consensus, Context, MemberInfo, NodeStatus};
+use crate::wal::{self, SnapshotStore, Wal, WalError};
+
+/// Entries that stay in the log after a snapshot, so that a member that is a little behind needs no snapshot; as
+/// in etcd.
+const ENTRIES_KEPT: u64 = 5_000;
+
+/// Beyond two elections, how long a request may take before the server gives up; as in etcd.
+const REQUEST_TIME: Duration = Duration::from_secs(5);
+
+/// How a member is configured.
+#[derive(Clone, Debug)]
+pub struct NodeSettings {
+    /// Its name, which must be one of `peers`.
+    pub name: String,
+    /// The initial cluster; the same on all members.
+    pub peers: Vec<Peer>,
+    /// The initial cluster's token.
+    pub token: String,
+    /// Where clients reach it.
+    pub client_urls: Vec<String>,
+    /// Between a leader's heartbeats.
+    pub heartbeat: Duration,
+    /// A follower stands for election after one to two of these without a heartbeat.
+    pub election: Duration,
+    /// Entries between snapshots.
+    pub snapshot_count: u64,
+    /// The log.
+    pub wal: wal::Settings,
+    /// Planted bugs.
+    pub defects: Defects,
+}
+
+/// Why a member cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Its name is not in the initial cluster.
+    #[error("member {name:?} is not in the initial cluster, which has {known}")]
+    NotAMember {
+        /// The name.
+        name: String,
+        /// The names in the initial cluster.
+        known: String,
+    },
+    /// Its disk cannot be read or written, or holds something else.
+    #[error(transparent)]
+    Wal(#[from] WalError),
+    /// Its timers contradict each other.
+    #[error("heartbeat interval and election timeout do not fit: {0}")]
+    Timers(#[from] ConfigError),
+    /// openraft could not start.
+    #[error("consensus cannot start: {0}")]
+    Consensus(String),
+}
+
+/// A running member; clones are handles to it.
+pub struct Node<E: Env> {
+    pub(super) inner: Arc<Inner<E>>,
+}
+
+pub(super) struct Inner<E: Env> {
+    pub(super) env: E,
+    pub(super) own: MemberId,
+    cluster: u64,
+    pub(super) raft: Raft<Types<E>, Machine<E>>,
+    pub(super) log: LogStore<E>,
+    pub(super) machine: Machine<E>,
+    pub(super) settings: NodeSettings,
+    /// What members said of themselves.
+    cards: Mutex<BTreeMap<u64, Card>>,
+}
+
+impl<E: Env> Node<E> {
+    /// Recovers the disk, starts consensus, and founds the cluster if the disk is empty.
+    ///
+    /// All members of a new cluster found it with the same membership, which makes the same first entry on each
+    /// (openraft, `Raft::initialize`). A member whose disk holds a vote or an entry never does so again.
+    pub async fn start(env: E, settings: NodeSettings) -> Result<Self, StartError> {
+        let place = settings.peers.iter().position(|peer| peer.name == settings.name);
+        let Some(place) = place else {
+            let names: Vec<_> = settings.peers.iter().map(|peer| peer.name.as_str()).collect();
+            return Err(StartError::NotAMember {
+                name: settings.name,
+                known: names.join(", "),
+            });
+        };
+        let own = member_id(&settings.peers[place], &settings.token);
+        let config = Arc::new(raft_config(&settings)?);
+
+        let (wal, image) = Wal::open(&env, settings.wal.clone()).await?;
+        let snapshots = SnapshotStore::open(&env).await?;
+        let last = image.last;
+        env.record(Evidence::Boot {
+            node: node_id(&settings.name, place),
+            member: own,
+            term: image.vote.map(|ballot| ballot.term).unwrap_or_default(),
+            last: last.map(|last| last.index).unwrap_or_default(),
+            chain: last.map(|last| last.chain).unwrap_or_default(),
+        });
+        let is_new = image.vote.is_none() && last.is_none();
+        let log = LogStore::new(env.clone(), wal, image)?;
+        let machine = Machine::new(env.clone(), log.clone(), snapshots);
+        let network = Network {
+            env: env.clone(),
+            own,
+            heartbeat: settings.heartbeat,
+        };
+        let raft = Raft::new(own.0, config, network, log.clone(), machine.clone())
+            .await
+            .map_err(|error| StartError::Consensus(error.to_string()))?;
+        if is_new {
+            found(&raft, &settings).await?;
+        }
+        let node = Self {
+            inner: Arc::new(Inner {
+                cluster: cluster_id(&settings.peers, &settings.token),
+                env,
+                own,
+                raft,
+                log,
+                machine,
+                settings,
+                cards: Mutex::default(),
+            }),
+        };
+        drop(E::Runtime::spawn(node.clone().record_roles()));
+        drop(E::Runtime::spawn(node.clone().meet_all()));
+        Ok(node)
+    }
+
+    /// Its member id.
+    pub fn id(&self) -> MemberId {
+        self.inner.own
+    }
+
+    /// Waits until the member cannot go on, and says why.
+    pub async fn failed(&self) -> String {
+        let wal = self.inner.log.wal().clone();
+        let mut metrics = self.inner.raft.server_metrics();
+        let stopped = async move { while metrics.changed().await.is_ok() {} };
+        let first = E::Runtime::select2(wal.failed(), stopped).await;
+        match (first, self.inner.log.wal().failure()) {
+            (openraft_rt::Select2::First(error), _) | (_, Some(error)) => error.to_string(),
+            (openraft_rt::Select2::Second(()), None) => {
+                match &self.inner.raft.metrics().borrow_watched().running_state {
+                    Ok(()) => "consensus has stopped".to_owned(),
+                    Err(error) => format!("consensus has stopped: {error}"),
+                }
+            }
+        }
+    }
+
+    /// Stops consensus and writes what waits.
+    pub async fn stop(&self) {
+        // It ends either way; an error means that its task panicked, which `failed` has reported.
+        let _ = self.inner.raft.shutdown().await;
+        let (told, answer) = <<E::Runtime as AsyncRuntime>::Oneshot as openraft_rt::Oneshot>::channel::<()>();
+        let done = Box::new(move |_| {
+            let _ = openraft_rt::OneshotSender::send(told, ());
+        });
+        self.inner.log.wal().flush(done).await;
+        let _ = answer.await;
+        let _ = self.inner.env.settle().await;
+    }
+
+    pub(super) fn env(&self) -> &E {
+        &self.inner.env
+    }
+
+    pub(super) fn raft(&self) -> &Raft<Types<E>, Machine<E>> {
+        &self.inner.raft
+    }
+
+    pub(super) fn has(&self, defect: Defect) -> bool {
+        self.inner.settings.defects.contains(&defect)
+    }
+
+    /// The leader that this member knows.
+    pub(super) fn leader(&self) -> Option<MemberId> {
+        let metrics = self.inner.raft.metrics();
+        let leader = metrics.borrow_watched().current_leader;
+        leader.map(MemberId)
+    }
+
+    /// When to give up on a request: after the time that etcd allows, or at its own deadline if that is earlier.
+    pub(super) fn deadline(&self, context: Context) -> Duration {
+        let latest = self.now() + REQUEST_TIME + 2 * self.inner.settings.election;
+        context.deadline.map_or(latest, |deadline| deadline.min(latest))
+    }
+
+    pub(super) fn now(&self) -> Duration {
+        self.inner.env.clock().monotonic()
+    }
+
+    /// Waits a little for a leader to appear; false if the deadline is before that.
+    pub(super) async fn pause(&self, deadline: Duration) -> bool {
+        let pause = self.inner.settings.heartbeat.min(Duration::from_millis(50));
+        let left = deadline.saturating_sub(self.now());
+        if left <= pause {
+            E::Runtime::sleep(left).await;
+            return false;
+        }
+        E::Runtime::sleep(pause).await;
+        true
+    }
+
+    /// Evidence of roles, from openraft's metrics: a role that did not last may be missing.
+    async fn record_roles(self) {
+        let mut metrics = self.inner.raft.server_metrics();
+        let mut before = None;
+        loop {
+            let (state, term) = {
+                let metrics = metrics.borrow_and_update();
+                (metrics.state, Term(metrics.vote.leader_id.term))
+            };
+            let role = match state {
+                ServerState::Leader => Role::Leader,
+                ServerState::Follower => Role::Follower,
+                ServerState::Candidate => Role::Candidate,
+                ServerState::Learner => Role::Learner,
+                ServerState::Shutdown => Role::Shutdown,
+            };
+            if before != Some((role, term)) {
+                self.inner.env.record(Evidence::Role { role, term });
+                before = Some((role, term));
+            }
+            if metrics.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Takes another member's card and gives the own one.
+    pub(super) fn meet(&self, card: Card) -> Card {
+        self.keep(card);
+        Card {
+            member: self.inner.own.0,
+            client_urls: self.inner.settings.client_urls.clone(),
+        }
+    }
+
+    fn keep(&self, card: Card) {
+        let mut cards = self.inner.cards.lock().unwrap_or_else(PoisonError::into_inner);
+        cards.insert(card.member, card);
+    }
+
+    /// Tells every other member where clients reach this one, and learns the same from them.
+    async fn meet_all(self) {
+        let settings = &self.inner.settings;
+        let ids = settings.peers.iter().map(|peer| member_id(peer, &settings.token));
+        let mut unmet: Vec<_> = ids.filter(|id| *id != self.inner.own).collect();
+        let own = wire::encode(&Card {
+            member: self.inner.own.0,
+            client_urls: settings.client_urls.clone(),
+        });
+        while !unmet.is_empty() {
+            let mut still = Vec::new();
+            for id in unmet {
+                let transport = self.inner.env.transport();
+                let answer = transport.call(id, wire::MEET, own.clone(), settings.election).await;
+                match answer.map(|bytes| wire::decode::<Card>(wire::MEET, &bytes)) {
+                    Ok(Ok(card)) => self.keep(card),
+                    _ => still.push(id),
+                }
+            }
+            unmet = still;
+            E::Runtime::sleep(settings.election).await;
+        }
+    }
+
+    fn client_urls(&self, member: u64) -> Vec<String> {
+        if member == self.inner.own.0 {
+            return self.inner.settings.client_urls.clone();
+        }
+        let cards = self.inner.cards.lock().unwrap_or_else(PoisonError::into_inner);
+        cards
+            .get(&member)
+            .map(|card| card.client_urls.clone())
+            .unwrap_or_default()
+    }
+}
+
+impl<E: Env> Consensus for Node<E> {
+    fn propose(
+        &self,
+        context: Context,
+        command: peer::Command,
+    ) -> impl Future<Output = Result<Applied, ApiError>> + Send {
+        self.write(context, command)
+    }
+
+    fn read_barrier(&self, context: Context) -> impl Future<Output = Result<Barrier, ApiError>> + Send {
+        self.barrier(context)
+    }
+
+    fn with_state<R>(&self, read: impl FnOnce(&Kv) -> R) -> R {
+        self.inner.machine.with_state(read)
+    }
+
+    async fn reading(&self, context: Context, barrier: Option<Barrier>, revision: Revision) -> Result<(), ApiError> {
+        self.inner.env.record(Evidence::Read {
+            operation: context.operation,
+            linearizable: barrier.is_some(),
+            read_index: barrier.map(|barrier| barrier.index).unwrap_or_default(),
+            revision,
+        });
+        self.settle().await
+    }
+
+    fn status(&self) -> NodeStatus {
+        let metrics = self.inner.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        NodeStatus {
+            cluster: self.inner.cluster,
+            member: self.inner.own,
+            leader: metrics.current_leader.map(MemberId),
+            term: Term(metrics.current_term),
+            applied: LogIndex(metrics.last_applied.map_or(0, |last| last.index)),
+            committed: LogIndex(metrics.local_committed.map_or(0, |last| last.index)),
+            last: LogIndex(metrics.last_log_index.unwrap_or_default()),
+            is_learner: metrics.state == ServerState::Learner,
+            size_bytes: self.inner.log.wal().size_bytes(),
+        }
+    }
+
+    fn members(&self) -> Vec<MemberInfo> {
+        let metrics = self.inner.raft.metrics();
+        let membership = Arc::clone(&metrics.borrow_watched().membership_config);
+        let voters: Vec<u64> = membership.voter_ids().collect();
+        let mut members: Vec<_> = membership
+            .nodes()
+            .map(|(id, member)| MemberInfo {
+                id: MemberId(*id),
+                name: member.name.clone(),
+                peer_urls: member.peer_urls.clone(),
+                client_urls: self.client_urls(*id),
+                is_learner: !voters.contains(id),
+            })
+            .collect();
+        members.sort_by_key(|member| member.id);
+        members
+    }
+}
+
+impl<E: Env> Node<E> {
+    /// Waits until evidence is written. Without it an answer would stand on nothing, so it is withheld.
+    pub(super) async fn settle(&self) -> Result<(), ApiError> {
+        self.inner.env.settle().await.map_err(|_| ApiError::stopped())
+    }
+}
+
+impl<E: Env> Clone for Node<E> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: Arc::clone(&self.inner),
+        }
+    }
+}
+
+fn raft_config(settings: &NodeSettings) -> Result<Config, ConfigError> {
+    let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let election = millis(settings.election);
+    Config {
+        cluster_name: settings.token.clone(),
+        heartbeat_interval: millis(settings.heartbeat),
+        election_timeout_min: election,
+        election_timeout_max: 2 * election,
+        // A whole snapshot is one message.
+        install_snapshot_timeout: 30_000,
+        snapshot_policy: SnapshotPolicy::LogsSinceLast(settings.snapshot_count),
+        max_in_snapshot_log_to_keep: ENTRIES_KEPT,
+        purge_batch_size: 1_024,
+        enable_pre_vote: Some(true),
+        // The default resumes leadership after a restart with a state machine that is behind, and then answers
+        // linearizable reads from it.
+        enable_leader_restore: Some(false),
+        allow_log_reversion: Some(false),
+        ..Config::default()
+    }
+    .validate()
+}
+
+async fn found<E: Env>(raft: &Raft<Types<E>, Machine<E>>, settings: &NodeSettings) -> Result<(), StartError> {
+    let members: BTreeMap<u64, Member> = settings
+        .peers
+        .iter()
+        .map(|peer| {
+            let member = Member {
+                name: peer.name.clone(),
+                peer_urls: peer.peer_urls.clone(),
+            };
+            (member_id(peer, &settings.token).0, member)
+        })
+        .collect();
+    match raft.initialize(members).await {
+        // Another member's vote or entry came first, which is as good.
+        Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(()),
+        Err(RaftError::APIError(error)) => Err(StartError::Consensus(error.to_string())),
+        Err(RaftError::Fatal(error @ Fatal::StorageError(_))) => Err(StartError::Consensus(error.to_string())),
+        Err(RaftError::Fatal(error)) => Err(StartError::Consensus(error.to_string())),
+    }
+}
+
+/// The node's number in evidence: that of its name, or else its place in the initial cluster.
+fn node_id(name: &str, place: usize) -> NodeId {
+    name.parse()
+        .unwrap_or_else(|_| NodeId(u16::try_from(place + 1).unwrap_or(u16::MAX)))
+}

@@ -1,0 +1,107 @@
+//! Linearizable reads: ReadIndex on the leader, the leader's index on a follower.
+//!
+//! Source: Ongaro, "Consensus: bridging theory and practice", §6.4.
+
+use std::time::Duration;
+
+use openraft::errors::RaftError;
+use openraft::{ReadPolicy, ServerState};
+use openraft_rt::{AsyncRuntime, WatchReceiver as _};
+use tribunal_env::{Env, Transport as _};
+use tribunal_history::{LogIndex, MemberId, Term};
+
+use super::node::Node;
+use super::wire::{self, ReadIndexed};
+use crate::defect::Defect;
+use crate::service::{ApiError, Barrier, Context};
+
+impl<E: Env> Node<E> {
+    /// Waits until what was acknowledged before this call is applied here.
+    ///
+    /// Asking has no effect, so it is repeated until the deadline.
+    pub(super) async fn barrier(&self, context: Context) -> Result<Barrier, ApiError> {
+        let deadline = self.deadline(context);
+        let barrier = loop {
+            let leader = self.leader();
+            let answer = match leader {
+                Some(leader) if leader == self.id() => self.read_index(deadline).await,
+                Some(leader) => self.ask_read_index(leader, deadline).await,
+                None => ReadIndexed::NotLeader,
+            };
+            match answer {
+                ReadIndexed::At { term, index } => {
+                    break Barrier {
+                        term: Term(term),
+                        index: LogIndex(index),
+                    };
+                }
+                ReadIndexed::Stopped => return Err(ApiError::stopped()),
+                ReadIndexed::NotLeader if self.pause(deadline).await => {}
+                ReadIndexed::NotLeader if leader.is_none() => return Err(ApiError::no_leader()),
+                ReadIndexed::NotLeader => return Err(ApiError::timed_out()),
+            }
+        };
+        let left = deadline.saturating_sub(self.now());
+        let applied = self.inner.machine.applied();
+        match E::Runtime::timeout(left, applied.reaches(barrier.index.0 + 1)).await {
+            Ok(Ok(_)) => Ok(barrier),
+            Ok(Err(_)) => Err(ApiError::stopped()),
+            Err(_) => Err(ApiError::timed_out()),
+        }
+    }
+
+    /// Answers a follower that asks for a read index.
+    pub(super) async fn read_index_for_peer(&self, within_ms: u64) -> ReadIndexed {
+        self.read_index(self.now() + Duration::from_millis(within_ms)).await
+    }
+
+    /// Confirms with a quorum that this member leads, and gives the index that a read must wait for: the last
+    /// committed one when the confirmation began, and at least that of the leader's first entry.
+    async fn read_index(&self, deadline: Duration) -> ReadIndexed {
+        if self.has(Defect::ReadWithoutQuorum)
+            && let Some(answer) = self.read_index_without_quorum()
+        {
+            return answer;
+        }
+        let left = deadline.saturating_sub(self.now());
+        let confirmed = E::Runtime::timeout(left, self.raft().get_read_linearizer(ReadPolicy::ReadIndex)).await;
+        match confirmed {
+            Ok(Ok(linearizer)) => {
+                let read = linearizer.read_log_id();
+                ReadIndexed::At {
+                    term: read.committed_leader_id().term,
+                    index: read.index(),
+                }
+            }
+            Ok(Err(RaftError::Fatal(_))) => ReadIndexed::Stopped,
+            Ok(Err(RaftError::APIError(_))) | Err(_) => ReadIndexed::NotLeader,
+        }
+    }
+
+    /// Planted defect `read-without-quorum`: who believes that it leads names what it has applied.
+    fn read_index_without_quorum(&self) -> Option<ReadIndexed> {
+        let metrics = self.raft().metrics();
+        let metrics = metrics.borrow_watched();
+        let index = self.inner.machine.applied().get().checked_sub(1)?;
+        (metrics.state == ServerState::Leader).then_some(ReadIndexed::At {
+            term: metrics.current_term,
+            index,
+        })
+    }
+
+    async fn ask_read_index(&self, leader: MemberId, deadline: Duration) -> ReadIndexed {
+        let left = deadline.saturating_sub(self.now());
+        // Not longer than an election, after which there may be another leader to ask.
+        let within = left.min(self.inner.settings.election);
+        let body = wire::encode(&u64::try_from(within.as_millis()).unwrap_or(u64::MAX));
+        let transport = self.env().transport();
+        match transport.call(leader, wire::READ_INDEX, body, within).await {
+            // A leader that stops is replaced: asking again is right.
+            Ok(bytes) => match wire::decode(wire::READ_INDEX, &bytes) {
+                Ok(ReadIndexed::Stopped) | Err(_) => ReadIndexed::NotLeader,
+                Ok(answer) => answer,
+            },
+            Err(_) => ReadIndexed::NotLeader,
+        }
+    }
+}

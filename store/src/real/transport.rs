@@ -1,0 +1,349 @@
+//! The other members over gRPC: one HTTP/2 connection to each, kept up by a task of its own.
+//!
+//! What matters is the difference between *refused* and *no answer*. A connection is used only after the other
+//! member has answered a greeting on it, so a call that is not sent because there is no such connection was surely
+//! not executed. Once a request is handed to a connection, any failure but the other's own refusal counts as no
+//! answer. Nothing here sends a request twice.
+//!
+//! A connection that breaks, or that answers nothing for half an election timeout while calls time out (a cut or
+//! a stopped process), is dropped and dialled again, so that a healed link is back within a fraction of a second.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Streaming};
+use tribunal_env::{CallError, Method, PeerStream, Transport};
+use tribunal_history::MemberId;
+use tribunal_proto::peer::peer_client::PeerClient;
+use tribunal_proto::peer::{PeerCall, PeerMessage};
+
+/// Answered by the server itself, before any handler.
+pub(super) const GREETING: &str = "peer/greeting";
+
+/// Between failed attempts to connect.
+const REDIAL_PAUSE: Duration = Duration::from_millis(50);
+
+/// Room for a batch of entries, so that a large one does not wait for window updates.
+pub(super) const WINDOW_BYTES: u32 = 8 << 20;
+
+/// Messages that may wait in a stream before its sender does.
+const STREAM_LENGTH: usize = 64;
+
+/// How calls are made to all members; clones share the connections.
+#[derive(Clone)]
+pub struct GrpcTransport {
+    own: Arc<Own>,
+    peers: Arc<BTreeMap<MemberId, Arc<Peer>>>,
+}
+
+struct Own {
+    member: MemberId,
+    incarnation: u32,
+    seq: AtomicU64,
+    /// A connection that is silent for so long, while calls on it time out, is dropped.
+    silence: Duration,
+}
+
+struct Peer {
+    member: MemberId,
+    urls: Vec<String>,
+    link: watch::Sender<Link>,
+}
+
+/// State of the connection to a member.
+#[derive(Clone)]
+enum Link {
+    Down {
+        /// How many attempts have failed.
+        failures: u64,
+        why: Arc<str>,
+    },
+    Up(Arc<Connection>),
+}
+
+struct Connection {
+    client: PeerClient<Channel>,
+    answered: Mutex<Instant>,
+}
+
+impl GrpcTransport {
+    /// A transport from `member` to `peers` with their URLs; starts to connect at once.
+    pub fn start(
+        member: MemberId,
+        incarnation: u32,
+        peers: impl IntoIterator<Item = (MemberId, Vec<String>)>,
+        election: Duration,
+    ) -> Self {
+        let own = Arc::new(Own {
+            member,
+            incarnation,
+            seq: AtomicU64::new(0),
+            silence: election / 2,
+        });
+        let mut known = BTreeMap::new();
+        for (member, urls) in peers {
+            let down = Link::Down {
+                failures: 0,
+                why: "not connected yet".into(),
+            };
+            let (link, _) = watch::channel(down);
+            let peer = Arc::new(Peer { member, urls, link });
+            tokio::spawn(keep_connected(Arc::clone(&own), Arc::clone(&peer)));
+            known.insert(member, peer);
+        }
+        Self {
+            own,
+            peers: Arc::new(known),
+        }
+    }
+
+    fn peer(&self, to: MemberId) -> Result<&Arc<Peer>, CallError> {
+        self.peers
+            .get(&to)
+            .ok_or_else(|| CallError::Refused(format!("{to} is not a member")))
+    }
+}
+
+impl Transport for GrpcTransport {
+    type Stream = GrpcStream;
+
+    async fn call(&self, to: MemberId, method: Method, body: Bytes, within: Duration) -> Result<Bytes, CallError> {
+        let deadline = Instant::now() + within;
+        let peer = self.peer(to)?;
+        let connection = peer.connection(within).await?;
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(CallError::Refused("no time was left to send it".to_owned()));
+        }
+        let request = self.own.call(to, method, body);
+        let mut client = connection.client.clone();
+        match timeout(left, client.call(request)).await {
+            Ok(Ok(reply)) => {
+                connection.has_answered();
+                Ok(reply.into_inner().body)
+            }
+            Ok(Err(status)) => match status.code() {
+                // Said by the other member's server, see `PeerService`.
+                Code::FailedPrecondition => {
+                    connection.has_answered();
+                    Err(CallError::Refused(status.message().to_owned()))
+                }
+                Code::Aborted => {
+                    connection.has_answered();
+                    Err(CallError::TimedOut(status.message().to_owned()))
+                }
+                _ => {
+                    peer.drop_connection(&connection, status.message());
+                    Err(CallError::TimedOut(status.to_string()))
+                }
+            },
+            Err(_) => {
+                if connection.silent_for() >= self.own.silence {
+                    peer.drop_connection(&connection, "it answered nothing");
+                }
+                Err(CallError::TimedOut(format!("no answer within {within:?}")))
+            }
+        }
+    }
+
+    async fn stream(&self, to: MemberId, method: Method) -> Result<GrpcStream, CallError> {
+        let peer = self.peer(to)?;
+        let connection = peer.connection(self.own.silence).await?;
+        let (sender, mut messages) = mpsc::channel(STREAM_LENGTH);
+        // The first message names the method; the server answers it, or refuses the stream.
+        let opening = self.own.message(to, method, Bytes::new());
+        let _ = sender.send(opening).await;
+        let outgoing = futures_util::stream::poll_fn(move |context| messages.poll_recv(context));
+        let mut client = connection.client.clone();
+        let incoming = match timeout(self.own.silence, client.stream(outgoing)).await {
+            Ok(Ok(incoming)) => incoming.into_inner(),
+            Ok(Err(status)) if matches!(status.code(), Code::FailedPrecondition | Code::Unimplemented) => {
+                return Err(CallError::Refused(status.message().to_owned()));
+            }
+            Ok(Err(status)) => return Err(CallError::TimedOut(status.to_string())),
+            Err(_) => return Err(CallError::TimedOut("the stream was not opened".to_owned())),
+        };
+        Ok(GrpcStream {
+            own: Arc::clone(&self.own),
+            to,
+            method,
+            outgoing: sender,
+            incoming,
+        })
+    }
+}
+
+/// An ordered stream to another member.
+pub struct GrpcStream {
+    own: Arc<Own>,
+    to: MemberId,
+    method: Method,
+    outgoing: mpsc::Sender<PeerMessage>,
+    incoming: Streaming<PeerMessage>,
+}
+
+impl PeerStream for GrpcStream {
+    async fn send(&mut self, body: Bytes) -> Result<(), CallError> {
+        let message = self.own.message(self.to, self.method, body);
+        let sent = self.outgoing.send(message).await;
+        sent.map_err(|_| CallError::TimedOut("the stream is broken".to_owned()))
+    }
+
+    async fn receive(&mut self) -> Result<Option<Bytes>, CallError> {
+        match self.incoming.message().await {
+            Ok(message) => Ok(message.map(|message| message.body)),
+            Err(status) => Err(CallError::TimedOut(status.to_string())),
+        }
+    }
+}
+
+impl Own {
+    fn call(&self, to: MemberId, method: &str, body: Bytes) -> PeerCall {
+        PeerCall {
+            from: self.member.0,
+            to: to.0,
+            incarnation: self.incarnation,
+            seq: self.seq.fetch_add(1, Ordering::Relaxed),
+            method: method.to_owned(),
+            body,
+        }
+    }
+
+    fn message(&self, to: MemberId, method: &str, body: Bytes) -> PeerMessage {
+        let PeerCall {
+            from,
+            to,
+            incarnation,
+            seq,
+            method,
+            body,
+        } = self.call(to, method, body);
+        PeerMessage {
+            from,
+            to,
+            incarnation,
+            seq,
+            method,
+            body,
+        }
+    }
+}
+
+impl Peer {
+    /// The connection, if there is one within this time. A failed attempt to connect ends the wait.
+    async fn connection(&self, within: Duration) -> Result<Arc<Connection>, CallError> {
+        let mut link = self.link.subscribe();
+        let failures_before = match &*link.borrow_and_update() {
+            Link::Up(connection) => return Ok(Arc::clone(connection)),
+            Link::Down { failures, .. } => *failures,
+        };
+        let settled = link.wait_for(|link| match link {
+            Link::Up(_) => true,
+            Link::Down { failures, .. } => *failures > failures_before,
+        });
+        match timeout(within, settled).await {
+            Ok(Ok(link)) => match &*link {
+                Link::Up(connection) => Ok(Arc::clone(connection)),
+                Link::Down { why, .. } => Err(CallError::Refused(why.to_string())),
+            },
+            Ok(Err(_)) => Err(CallError::Refused("the transport has stopped".to_owned())),
+            Err(_) => Err(CallError::Refused(format!("no connection within {within:?}"))),
+        }
+    }
+
+    /// Gives up this connection, unless another one has taken its place.
+    fn drop_connection(&self, connection: &Arc<Connection>, why: &str) {
+        self.link.send_if_modified(|link| {
+            let is_it = matches!(link, Link::Up(current) if Arc::ptr_eq(current, connection));
+            if is_it {
+                *link = Link::Down {
+                    failures: 0,
+                    why: why.into(),
+                };
+            }
+            is_it
+        });
+    }
+}
+
+impl Connection {
+    fn has_answered(&self) {
+        *self.answered.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    fn silent_for(&self) -> Duration {
+        self.answered.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
+    }
+}
+
+/// Connects whenever there is no connection.
+async fn keep_connected(own: Arc<Own>, peer: Arc<Peer>) {
+    let mut link = peer.link.subscribe();
+    loop {
+        if link.wait_for(|link| matches!(link, Link::Down { .. })).await.is_err() {
+            return;
+        }
+        for url in &peer.urls {
+            match connect(&own, peer.member, url).await {
+                Ok(connection) => {
+                    peer.link.send_replace(Link::Up(Arc::new(connection)));
+                    break;
+                }
+                Err(reason) => {
+                    peer.link.send_modify(|link| {
+                        if let Link::Down { failures, why } = link {
+                            *failures += 1;
+                            *why = reason.as_str().into();
+                        }
+                    });
+                }
+            }
+        }
+        tokio::time::sleep(REDIAL_PAUSE).await;
+    }
+}
+
+/// Dials and exchanges a greeting, so that the connection is known to reach the member and not only something
+/// that accepts for it.
+async fn connect(own: &Own, member: MemberId, url: &str) -> Result<Connection, String> {
+    let endpoint = Endpoint::from_shared(url.to_owned())
+        .map_err(|error| format!("{url}: {error}"))?
+        .connect_timeout(own.silence)
+        .initial_stream_window_size(WINDOW_BYTES)
+        .initial_connection_window_size(WINDOW_BYTES * 2)
+        .tcp_nodelay(true);
+    let greet = async {
+        let channel = endpoint.connect().await.map_err(|error| chain_of(&error))?;
+        let mut client = PeerClient::new(channel)
+            .max_decoding_message_size(usize::MAX)
+            .max_encoding_message_size(usize::MAX);
+        let greeting = own.call(member, GREETING, Bytes::new());
+        client.call(greeting).await.map_err(|status| status.to_string())?;
+        Ok(client)
+    };
+    let client = timeout(own.silence, greet)
+        .await
+        .map_err(|_| format!("{url} did not answer within {:?}", own.silence))?
+        .map_err(|error: String| format!("{url}: {error}"))?;
+    Ok(Connection {
+        client,
+        answered: Mutex::new(Instant::now()),
+    })
+}
+
+/// An error with its causes: tonic's own text says only "transport error".
+fn chain_of(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
