@@ -32,7 +32,7 @@ use tribunal_history::NodeId;
 
 use super::procfs::Process;
 pub use gate::Blocked;
-use gate::Gates;
+use gate::{Gates, Route};
 
 /// A directed link: from the first node to the second.
 pub type Pair = (NodeId, NodeId);
@@ -132,7 +132,13 @@ impl Links {
 
     /// What a cut link has held back since it was cut; after its heal, what it had until then.
     pub fn blocked(&self, from: NodeId, to: NodeId) -> Blocked {
-        self.shared.gates.blocked((from, to))
+        self.shared.gates.blocked(Route::Link((from, to)))
+    }
+
+    /// What was held back, since the links began, of connections to a node whose dialler is unknown. It proves
+    /// nothing of any one link.
+    pub fn blocked_unidentified(&self, node: NodeId) -> Blocked {
+        self.shared.gates.blocked(Route::Unknown(node))
     }
 }
 

@@ -78,7 +78,8 @@ async fn connect(forward: SocketAddr) -> io::Result<TcpStream> {
 
 /// Leaves a new connection hanging, neither forwarded nor refused, until both directions are healed.
 async fn hang(gates: &Gates, mut cuts: Cuts, out: Route, back: Route, mut dialler: TcpStream) {
-    for route in [out, back] {
+    let routes: BTreeSet<Route> = [out, back].into();
+    for route in routes {
         if is_cut(&mut cuts, route) {
             gates.count(route, |blocked| blocked.dials += 1);
         }

@@ -29,7 +29,7 @@ impl Blocked {
 #[derive(Debug)]
 pub(super) struct Gates {
     cuts: watch::Sender<BTreeSet<Pair>>,
-    blocked: Mutex<BTreeMap<Pair, Blocked>>,
+    blocked: Mutex<BTreeMap<Route, Blocked>>,
 }
 
 impl Default for Gates {
@@ -42,7 +42,7 @@ impl Default for Gates {
 }
 
 /// One direction of a connection: the link that it belongs to, or all links of a node if its dialler is unknown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Route {
     /// From one node to another.
     Link(Pair),
@@ -53,14 +53,14 @@ pub(super) enum Route {
 impl Route {
     /// Whether bytes on it are to be held.
     pub(super) fn is_cut(self, cuts: &BTreeSet<Pair>) -> bool {
-        self.cut_links(cuts).next().is_some()
+        cuts.iter().any(|link| self.is_on(*link))
     }
 
-    fn cut_links(self, cuts: &BTreeSet<Pair>) -> impl Iterator<Item = Pair> {
-        cuts.iter().copied().filter(move |&(from, to)| match self {
+    fn is_on(self, (from, to): Pair) -> bool {
+        match self {
             Self::Link(link) => link == (from, to),
             Self::Unknown(node) => from == node || to == node,
-        })
+        }
     }
 }
 
@@ -70,7 +70,7 @@ impl Gates {
         self.cuts.send_modify(|cuts| {
             for link in links {
                 if cuts.insert(*link) {
-                    blocked.remove(link);
+                    blocked.remove(&Route::Link(*link));
                 }
             }
         });
@@ -88,19 +88,15 @@ impl Gates {
         self.cuts.subscribe()
     }
 
-    pub(super) fn blocked(&self, link: Pair) -> Blocked {
-        self.counts().get(&link).copied().unwrap_or_default()
+    pub(super) fn blocked(&self, route: Route) -> Blocked {
+        self.counts().get(&route).copied().unwrap_or_default()
     }
 
-    /// Adds to the count of a link that is cut. Nothing is counted for an unknown dialler: it proves nothing of
-    /// any link.
     pub(super) fn count(&self, route: Route, add: impl FnOnce(&mut Blocked)) {
-        if let Route::Link(link) = route {
-            add(self.counts().entry(link).or_default());
-        }
+        add(self.counts().entry(route).or_default());
     }
 
-    fn counts(&self) -> MutexGuard<'_, BTreeMap<Pair, Blocked>> {
+    fn counts(&self) -> MutexGuard<'_, BTreeMap<Route, Blocked>> {
         self.blocked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -135,14 +131,15 @@ mod tests {
     fn counts_begin_anew_with_each_cut_and_stay_after_its_heal() {
         let gates = Gates::default();
         let link = (N[0], N[1]);
+        let route = Route::Link(link);
         let bytes = |count| Blocked { bytes: count, dials: 0 };
         gates.cut(&[link]);
-        gates.count(Route::Link(link), |blocked| blocked.bytes += 7);
+        gates.count(route, |blocked| blocked.bytes += 7);
         gates.cut(&[link]);
-        assert_eq!(gates.blocked(link), bytes(7), "it was cut already");
+        assert_eq!(gates.blocked(route), bytes(7), "it was cut already");
         gates.heal_all();
-        assert_eq!(gates.blocked(link), bytes(7));
+        assert_eq!(gates.blocked(route), bytes(7));
         gates.cut(&[link]);
-        assert!(gates.blocked(link).is_nothing());
+        assert!(gates.blocked(route).is_nothing());
     }
 }
