@@ -60,7 +60,6 @@ impl Kv {
             digest,
         }));
         for (key, history) in &self.keys {
-            writer.begin(key);
             history.versions().iter().for_each(|version| writer.add(key, version));
         }
         writer.finish()
@@ -91,21 +90,20 @@ struct Writer {
 }
 
 impl Writer {
-    fn begin(&mut self, key: &Bytes) {
-        self.open.keys.push(pb::Key {
-            key: key.clone(),
-            versions: Vec::new(),
-        });
-        self.open_bytes += key.len();
-    }
-
     fn add(&mut self, key: &Bytes, version: &Version) {
         if self.open_bytes >= CHUNK_BYTES {
             self.close();
-            self.begin(key);
+        }
+        if self.open.keys.last().is_none_or(|last| last.key != key) {
+            let versions = Vec::new();
+            self.open.keys.push(pb::Key {
+                key: key.clone(),
+                versions,
+            });
+            self.open_bytes += key.len();
         }
         self.open_bytes += size_of::<pb::Version>() + version.value.len();
-        let versions = &mut self.open.keys.last_mut().expect("a key was begun").versions;
+        let versions = &mut self.open.keys.last_mut().expect("a key was pushed").versions;
         versions.push(pb::Version {
             main: version.main,
             sub: version.sub,
@@ -117,10 +115,8 @@ impl Writer {
     }
 
     fn close(&mut self) {
-        let mut keys = std::mem::take(&mut self.open);
         self.open_bytes = 0;
-        // A chunk can fill up between a key and its first version.
-        keys.keys.retain(|key| !key.versions.is_empty());
+        let keys = std::mem::take(&mut self.open);
         if !keys.keys.is_empty() {
             self.write(Content::Keys(keys));
         }

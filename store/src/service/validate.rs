@@ -410,6 +410,16 @@ mod tests {
                 twice.clone(),
             ),
             (
+                "in a range around another",
+                vec![op_delete("a", "g"), op_delete("b", "c"), op_put("f")],
+                twice.clone(),
+            ),
+            (
+                "deleted in the first branch",
+                vec![op_txn(vec![op_delete("a", "")], vec![]), op_put("a")],
+                twice.clone(),
+            ),
+            (
                 "a delete to the end of all keys",
                 vec![op_delete("a", "\0"), op_put("b")],
                 Ok(()),

@@ -69,6 +69,12 @@ fn a_checkpoint_that_is_not_whole_is_refused() {
         repeated.insert(place, chunks[place].clone());
         assert!(Kv::decode(repeated).is_err(), "with chunk {place} twice");
     }
+    // A chunk that would fit, had the state not ended before it.
+    let mut other = Kv::new();
+    do_put(&mut other, put("z", ""));
+    let mut longer = chunks.clone();
+    longer.push(other.encode().remove(1));
+    assert!(Kv::decode(longer).is_err(), "with a chunk after the tail");
     let mut swapped = chunks.clone();
     swapped.swap(1, 2);
     assert!(Kv::decode(swapped).is_err());
