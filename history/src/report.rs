@@ -207,6 +207,6 @@ pub struct LeaderSpan {
     pub term: u64,
     /// When it was first seen, nanoseconds since the start of the run.
     pub start_ns: u64,
-    /// When another was seen, nanoseconds since the start of the run.
+    /// When another was seen or its process ended, nanoseconds since the start of the run.
     pub end_ns: u64,
 }

@@ -23,6 +23,7 @@ fn main() -> ExitCode {
         ("several", several),
         ("passing", support::passing()),
         ("busy", support::busy(60)),
+        ("crowded", support::crowded()),
         ("hostile", support::hostile()),
         ("empty", support::empty()),
     ];

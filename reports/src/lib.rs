@@ -10,7 +10,7 @@
 //! tried and counted, so that green means something.
 //!
 //! Whatever came from a system under test (keys, values, messages) is hostile until escaped. Text reaches a
-//! page through the escaping of the template engine or of [`svg`], never otherwise; control and direction
+//! page through the escaping of the template engine or of `svg`, never otherwise; control and direction
 //! characters are made visible on the way.
 //!
 //! Left out: an index over many runs, comparison of two runs.

@@ -21,7 +21,7 @@ use crate::{JunitError, html, junit, summary, svg};
 /// directory `dir`, and returns their names in it. What is not yet among the report's `files` is added to them.
 /// Findings of an earlier judgement that this one does not have are removed.
 ///
-/// Errors: what the file system says, or JUnit's writer.
+/// Errors: what the file system says, with the file's name, or JUnit's writer.
 pub fn write(dir: &Path, report: &Report, events: &[Event]) -> io::Result<Vec<String>> {
     let mut report = report.clone();
     let mut names: Vec<String> = ["report.json", "report.html", "junit.xml", "summary.md"]
@@ -39,8 +39,11 @@ pub fn write(dir: &Path, report: &Report, events: &[Event]) -> io::Result<Vec<St
         write_finding(&finding_dir(dir, place + 1), finding, &report)?;
     }
     remove_findings_from(dir, report.findings.len() + 1)?;
-    write_pages(dir, &report, events).map_err(io::Error::other)?;
-    report.save(&dir.join("report.json"))?;
+    write_pages(dir, &report, events).map_err(|error| match error {
+        RebuildError::Write(error) => error,
+        error => io::Error::other(error),
+    })?;
+    put(&dir.join("report.json"), report.to_json().as_bytes())?;
     Ok(names)
 }
 
@@ -72,14 +75,9 @@ pub enum RebuildError {
     /// The report cannot be written as JUnit.
     #[error(transparent)]
     Junit(#[from] JunitError),
-    /// A file cannot be written.
-    #[error("{path} cannot be written: {source}", path = path.display())]
-    Write {
-        /// Which file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    /// A file cannot be written; the error names it.
+    #[error(transparent)]
+    Write(#[from] io::Error),
 }
 
 /// An error with what caused it, in one line.
@@ -97,13 +95,19 @@ fn causes(error: &RecordError) -> String {
 }
 
 fn write_pages(dir: &Path, report: &Report, events: &[Event]) -> Result<(), RebuildError> {
-    let put = |name: &str, text: String| {
-        let path = dir.join(name);
-        replace(&path, text.as_bytes()).map_err(|source| RebuildError::Write { path, source })
-    };
-    put("report.html", html(report, events))?;
-    put("junit.xml", junit(report)?)?;
-    put("summary.md", summary(report))
+    put(&dir.join("report.html"), html(report, events).as_bytes())?;
+    put(&dir.join("junit.xml"), junit(report)?.as_bytes())?;
+    put(&dir.join("summary.md"), summary(report).as_bytes())?;
+    Ok(())
+}
+
+/// Replaces a file; an error names it.
+fn put(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    named(path, replace(path, bytes))
+}
+
+fn named<T>(path: &Path, result: io::Result<T>) -> io::Result<T> {
+    result.map_err(|error| io::Error::new(error.kind(), format!("{} cannot be written: {error}", path.display())))
 }
 
 /// What a finding's folder holds.
@@ -114,14 +118,14 @@ fn finding_dir(dir: &Path, n: usize) -> PathBuf {
 }
 
 fn write_finding(dir: &Path, finding: &Finding, report: &Report) -> io::Result<()> {
-    fs::create_dir_all(dir)?;
-    finding.save(&dir.join("finding.json"))?;
-    replace(&dir.join("minimal.jsonl"), &minimal(finding)?)?;
+    named(dir, fs::create_dir_all(dir))?;
+    put(&dir.join("finding.json"), finding.to_json().as_bytes())?;
+    put(&dir.join("minimal.jsonl"), &minimal(finding)?)?;
     let drawing = svg::timeline::timeline_svg(finding, &report.faults);
-    replace(&dir.join("timeline.svg"), drawing.as_bytes())?;
+    put(&dir.join("timeline.svg"), drawing.as_bytes())?;
     let script = dir.join("repro.sh");
-    replace(&script, repro(report).as_bytes())?;
-    fs::set_permissions(&script, Permissions::from_mode(0o755))
+    put(&script, repro(report).as_bytes())?;
+    named(&script, fs::set_permissions(&script, Permissions::from_mode(0o755)))
 }
 
 /// Removes the folders of findings from number `n` on, as far as they hold nothing but our own files.

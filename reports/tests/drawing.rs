@@ -254,6 +254,7 @@ fn the_pictures_of_a_page_are_well_formed_and_stay_within() {
         support::failing(),
         support::passing(),
         support::hostile(),
+        support::crowded(),
         support::busy(40),
     ] {
         let page = html(&report, &events);

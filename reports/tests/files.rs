@@ -160,6 +160,9 @@ fn a_folder_that_cannot_be_written_is_an_error() {
     let (report, events) = support::failing();
     let dir = tempfile::tempdir().expect("a folder");
     fs::write(dir.path().join("findings"), "in the way").expect("writes");
-    write(dir.path(), &report, &events).expect_err("a file is in the way");
+    let error = write(dir.path(), &report, &events)
+        .expect_err("a file is in the way")
+        .to_string();
+    assert!(error.contains("findings/1 cannot be written"), "{error}");
     assert!(!dir.path().join("report.json").exists(), "no report without its parts");
 }

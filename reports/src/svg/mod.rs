@@ -8,7 +8,10 @@ use std::fmt::Write as _;
 
 use crate::words::visible;
 
-pub mod scale;
+mod plots;
+mod rows;
+mod scale;
+mod states;
 pub mod strip;
 pub mod timeline;
 

@@ -71,11 +71,11 @@ pub struct Broken {
 }
 
 /// A span in which no operation runs becomes a gap if it is longer than so many times a short operation.
-const IDLE_MAX: u64 = 4;
+const IDLE_MAX: u64 = 8;
 
 /// A span in which operations only wait, none beginning or ending, becomes a gap if it is longer than so many
 /// times a short operation.
-const WAIT_MAX: u64 = 12;
+const WAIT_MAX: u64 = 40;
 
 /// How wide a gap is, if there is room: wide enough for its length in words.
 const GAP_WIDTH: f64 = 78.0;

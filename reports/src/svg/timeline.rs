@@ -11,20 +11,21 @@
 use tribunal_history::report::FaultSummary;
 use tribunal_history::{DrawnOperation, Ending, Finding, ProcessId};
 
+use super::rows::Rows;
 use super::scale::{Broken, nice_step};
-use super::{Picture, text_width};
+use super::{Picture, states, text_width};
 use crate::words;
 
 const WIDTH: f64 = 1180.0;
 
 /// Where the time axis begins; names of clients stand left of it.
-const LEFT: f64 = 150.0;
+pub const LEFT: f64 = 150.0;
 
 /// Where the time axis ends; what has no end goes on a little further.
 const RIGHT: f64 = 1130.0;
 
 /// How far an operation without an end is drawn.
-const OPEN_END: f64 = 1168.0;
+pub const OPEN_END: f64 = 1168.0;
 
 /// A bar is at least as wide as can be seen.
 const BAR_WIDTH_MIN: f64 = 4.0;
@@ -33,7 +34,6 @@ const BAR: f64 = 22.0;
 const ROW: f64 = 16.0;
 const LABEL_CHARS_MAX: usize = 60;
 const REASON_CHARS_MAX: usize = 130;
-const STATE_CHARS_MAX: usize = 28;
 
 /// Operations that are drawn at most; a counterexample is much smaller, as long as it could be made small.
 const OPERATIONS_MAX: usize = 80;
@@ -61,13 +61,28 @@ struct Lane<'a> {
     operations: Vec<(usize, &'a DrawnOperation)>,
 }
 
-/// Text that needs room of its own beside others.
+/// A text beside a bar.
 struct Note<'a> {
     place: usize,
     x: f64,
+    width: f64,
     row: usize,
     text: &'a str,
     then: String,
+}
+
+/// Puts texts of a lane into rows; row 0 is next to the bar. A text begins where its bar begins, or further left
+/// if the picture would end before it does.
+fn in_rows(mut notes: Vec<Note<'_>>) -> Vec<Note<'_>> {
+    for note in &mut notes {
+        note.x = note.x.min(OPEN_END - note.width).max(8.0);
+    }
+    notes.sort_by(|a, b| a.x.total_cmp(&b.x));
+    let mut rows = Rows::default();
+    for note in &mut notes {
+        note.row = rows.take(note.x, note.width);
+    }
+    notes
 }
 
 fn draw(name: &str, finding: &Finding, faults: &[FaultSummary]) -> (Picture, f64) {
@@ -107,7 +122,7 @@ fn draw(name: &str, finding: &Finding, faults: &[FaultSummary]) -> (Picture, f64
         drawing.draw_texts(lane, y, texts);
         y += texts.height();
     }
-    let mut height = drawing.draw_states(bottom + 34.0);
+    let mut height = states::draw(&mut drawing.picture, finding, &drawing.centres, bottom + 34.0);
     if let Some(more) = words::left_out(finding.operations.len(), OPERATIONS_MAX) {
         let text = format!("{more} in finding.json");
         drawing.picture.text("quiet", [8.0, height + 12.0], &text);
@@ -192,26 +207,37 @@ impl<'a> Drawing<'a> {
 
     /// Finds room for the labels and reasons of a lane.
     fn texts(&self, lane: &Lane<'a>) -> Texts<'a> {
-        let labels = lane.operations.iter().map(|(place, operation)| {
+        let mut labels = Vec::new();
+        let mut reasons = Vec::new();
+        for (place, operation) in &lane.operations {
+            let (place, x, row) = (*place, self.axis.x(operation.invoked_ns), 0);
             let then = meta(operation);
-            let label = words::clip(&words::visible(&operation.label), LABEL_CHARS_MAX);
-            let width = text_width(&label, 13.0, true) + 8.0 + text_width(&then, 11.0, false);
-            (
-                *place,
-                self.axis.x(operation.invoked_ns),
+            let text = operation.label.as_str();
+            let width = text_width(&clean(text, LABEL_CHARS_MAX), 13.0, true) + 8.0 + text_width(&then, 11.0, false);
+            labels.push(Note {
+                place,
+                x,
                 width,
-                operation.label.as_str(),
+                row,
+                text,
                 then,
-            )
-        });
-        let reasons = lane.operations.iter().filter_map(|(place, operation)| {
-            let why = self.blocked(*place)?;
-            let width = text_width(&words::clip(&words::visible(why), REASON_CHARS_MAX), 12.5, false);
-            Some((*place, self.axis.x(operation.invoked_ns), width, why, String::new()))
-        });
+            });
+            if let Some(text) = self.blocked(place) {
+                let width = text_width(&clean(text, REASON_CHARS_MAX), 12.5, false);
+                let then = String::new();
+                reasons.push(Note {
+                    place,
+                    x,
+                    width,
+                    row,
+                    text,
+                    then,
+                });
+            }
+        }
         Texts {
-            labels: in_rows(labels.collect()),
-            reasons: in_rows(reasons.collect()),
+            labels: in_rows(labels),
+            reasons: in_rows(reasons),
         }
     }
 
@@ -220,7 +246,7 @@ impl<'a> Drawing<'a> {
         let active = faults
             .iter()
             .filter(|fault| fault.start_ns <= to && fault.stop_ns.is_none_or(|stop| stop >= from));
-        let mut row_ends: Vec<f64> = Vec::new();
+        let mut rows = Rows::default();
         let mut bands = Vec::new();
         for fault in active {
             let left = if fault.start_ns < from {
@@ -246,7 +272,7 @@ impl<'a> Drawing<'a> {
                 fault,
                 left,
                 right: right.max(left + 1.0),
-                row: row_for(&mut row_ends, text_x, width),
+                row: rows.take(text_x, width),
                 text,
                 text_x,
             });
@@ -402,7 +428,7 @@ impl<'a> Drawing<'a> {
             } else {
                 "label"
             };
-            let text = words::clip(&words::visible(note.text), LABEL_CHARS_MAX);
+            let text = clean(note.text, LABEL_CHARS_MAX);
             let operation = lane.operations.iter().find(|(place, _)| *place == note.place);
             let title = operation.map_or_else(String::new, |(_, operation)| title(operation));
             self.picture.titled(&title, |picture| {
@@ -411,144 +437,17 @@ impl<'a> Drawing<'a> {
         }
         for note in &texts.reasons {
             let y = bar_top + BAR + 14.0 + ROW * note.row as f64;
-            let text = words::clip(&words::visible(note.text), REASON_CHARS_MAX);
+            let text = clean(note.text, REASON_CHARS_MAX);
             self.picture.titled(&words::clip(note.text, 1_000), |picture| {
                 picture.text("reason", [note.x, y], &text);
             });
         }
     }
-
-    /// The state before, and after each step of the order, each under its operation as far as there is room.
-    /// Returns where the picture ends.
-    fn draw_states(&mut self, top: f64) -> f64 {
-        let finding = self.finding;
-        let of = finding
-            .key
-            .as_ref()
-            .map_or_else(String::new, |key| format!(" of {key}"));
-        let name = words::clip(&words::visible(&format!("state{of}")), 16);
-        self.picture.text("name", [8.0, top + 16.0], &name);
-        let mut chips = vec![Chip::new(None, &finding.state_before.to_string(), LEFT)];
-        for (place, placed) in finding.longest_legal.iter().enumerate().take(OPERATIONS_MAX) {
-            let under = self.centres.get(placed.operation).copied().flatten();
-            let x = under.map_or(LEFT, |[x, _]| x - 11.0);
-            chips.push(Chip::new(Some(place + 1), &placed.state.to_string(), x));
-        }
-        let mut y = top;
-        let mut x = LEFT;
-        let tight = chips.iter().map(|chip| chip.width + CHIP_APART).sum::<f64>() > OPEN_END - LEFT;
-        if !tight {
-            spread(&mut chips);
-        }
-        for (place, chip) in chips.iter().enumerate() {
-            if tight && x + chip.width > OPEN_END {
-                x = LEFT;
-                y += 28.0;
-            }
-            let at = if tight { x } else { chip.x };
-            if place > 0 && at > LEFT {
-                let from = if tight {
-                    at - CHIP_APART
-                } else {
-                    chips[place - 1].x + chips[place - 1].width
-                };
-                self.picture.line("then", [from + 3.0, y + 12.0], [at - 3.0, y + 12.0]);
-            }
-            self.draw_chip(chip, [at, y]);
-            x = at + chip.width + CHIP_APART;
-        }
-        y + 32.0
-    }
-
-    fn draw_chip(&mut self, chip: &Chip, [x, y]: [f64; 2]) {
-        self.picture.titled(&chip.title, |picture| {
-            picture.rect("chip", [x, y], [chip.width, 24.0], 12.0);
-            match chip.step {
-                Some(step) => {
-                    picture.circle("placed", [x + 12.0, y + 12.0], 8.0);
-                    picture.text("sign small middle", [x + 12.0, y + 15.5], &step.to_string());
-                    picture.text("state", [x + 25.0, y + 16.0], &chip.text);
-                }
-                None => picture.text_with("quiet", [x + 11.0, y + 16.0], "before", "state", &chip.text),
-            }
-        });
-    }
 }
 
-const CHIP_APART: f64 = 18.0;
-
-/// A state of the object.
-struct Chip {
-    step: Option<usize>,
-    text: String,
-    title: String,
-    x: f64,
-    width: f64,
-}
-
-impl Chip {
-    fn new(step: Option<usize>, state: &str, x: f64) -> Self {
-        let text = words::clip(&words::visible(state), STATE_CHARS_MAX);
-        let sign = if step.is_some() {
-            25.0
-        } else {
-            19.0 + text_width("before", 12.0, false)
-        };
-        Self {
-            step,
-            title: words::clip(state, 1_000),
-            width: sign + text_width(&text, 13.0, true) + 11.0,
-            text,
-            x,
-        }
-    }
-}
-
-/// Moves chips apart, in their order: first to the right, then what is too far back to the left.
-fn spread(chips: &mut [Chip]) {
-    let mut free_from = LEFT;
-    for chip in chips.iter_mut() {
-        chip.x = chip.x.max(free_from);
-        free_from = chip.x + chip.width + CHIP_APART;
-    }
-    let mut free_to = OPEN_END;
-    for chip in chips.iter_mut().rev() {
-        chip.x = chip.x.min(free_to - chip.width);
-        free_to = chip.x - CHIP_APART;
-    }
-}
-
-/// Puts texts of a lane into rows, so that none overlaps another; row 0 is next to the bar. A text begins where
-/// its bar begins, or further left if the picture ends before it.
-fn in_rows<'a>(mut texts: Vec<(usize, f64, f64, &'a str, String)>) -> Vec<Note<'a>> {
-    for (_, x, width, ..) in &mut texts {
-        *x = x.min(OPEN_END - *width).max(8.0);
-    }
-    texts.sort_by(|a, b| a.1.total_cmp(&b.1));
-    let mut row_ends: Vec<f64> = Vec::new();
-    texts
-        .into_iter()
-        .map(|(place, x, width, text, then)| Note {
-            place,
-            x,
-            row: row_for(&mut row_ends, x, width),
-            text,
-            then,
-        })
-        .collect()
-}
-
-/// The first row that is free from `x` on; it is taken.
-fn row_for(row_ends: &mut Vec<f64>, x: f64, width: f64) -> usize {
-    let row = row_ends
-        .iter()
-        .position(|end| *end + 12.0 <= x)
-        .unwrap_or(row_ends.len());
-    if row == row_ends.len() {
-        row_ends.push(0.0);
-    }
-    row_ends[row] = x + width;
-    row
+/// The text with nothing hidden in it, at most so long.
+fn clean(text: &str, chars_max: usize) -> String {
+    words::clip(&words::visible(text), chars_max)
 }
 
 /// When it began, and how long it took or how it ended.

@@ -151,6 +151,53 @@ pub fn lost_write() -> Finding {
     }
 }
 
+/// A run with many faults close together, some without a proved effect, and a finding with much overlap.
+pub fn crowded() -> (Report, Vec<Event>) {
+    let (mut report, events) = failing();
+    let pattern = report.faults.clone();
+    report.faults = (0..14_u32)
+        .map(|n| {
+            let mut fault = pattern[n as usize % 3].clone();
+            fault.step = n;
+            fault.start_ns = u64::from(n) * 2_300 * MS + 900 * MS;
+            fault.stop_ns = (n != 13).then_some(fault.start_ns + 2_900 * MS);
+            fault.effective = n % 5 != 4;
+            fault
+        })
+        .collect();
+    let us = 1_000;
+    let at = 17_503 * MS;
+    let mut gave_up = drawn(3, 2, "cas k13 5 → 6", 8, at + 300 * us, Some(at + 2_000 * MS));
+    gave_up.ending = Ending::Info;
+    let finding = Finding {
+        operations: vec![
+            drawn(1, 1, "write k13 = 5", 0, at, Some(at + 900 * us)),
+            drawn(2, 3, "read k13 → 4", 2, at + 200 * us, Some(at + 450 * us)),
+            gave_up,
+            drawn(2, 3, "read k13 → 6", 10, at + 1_000 * us, Some(at + 1_080 * us)),
+            drawn(2, 3, "read k13 → 6", 12, at + 1_090 * us, Some(at + 1_110 * us)),
+            drawn(1, 1, "read k13 → 5", 14, at + 1_200 * us, Some(at + 2_300 * us)),
+        ],
+        key: Some("k13".to_owned()),
+        class: AnomalyClass::NotLinearizable,
+        state_before: Value::Int(4),
+        longest_legal: [(1, 4), (0, 5), (2, 6), (3, 6), (4, 6)]
+            .map(|(operation, state)| Placed {
+                operation,
+                state: Value::Int(state),
+            })
+            .to_vec(),
+        blocked: vec![Blocked {
+            operation: 5,
+            why: "k13 is 6 here, and 5 was read".to_owned(),
+        }],
+        time_ns: at + 2_300 * us,
+        ..lost_write()
+    };
+    report.findings = vec![finding];
+    (report, events)
+}
+
 /// Text that tries to leave its place.
 pub const HOSTILE: &str = "</script></title><img src=x onerror=alert(1)>\"'&{{ 7*7 }}\u{1b}[2J\u{202e}|`";
 
