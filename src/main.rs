@@ -1,1 +1,5 @@
-fn main() {}
+//! The `tribunal` command.
+
+fn main() -> std::process::ExitCode {
+    tribunal::cli::main()
+}

@@ -47,9 +47,9 @@ impl Defect {
         }
     }
 
-    /// The worlds in which it can show, by the names of the commands that run them.
+    /// The worlds in which it can show, by their names (`docs/ARCHITECTURE.md`).
     pub fn worlds(self) -> &'static [&'static str] {
-        &["run", "simulate"]
+        &["process"]
     }
 }
 

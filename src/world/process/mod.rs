@@ -15,7 +15,9 @@
 
 pub mod addresses;
 pub mod children;
+pub mod client;
 pub mod cluster;
+pub mod env;
 pub mod error;
 pub mod link;
 mod procfs;
@@ -24,7 +26,9 @@ pub mod system;
 
 pub use addresses::Addresses;
 pub use children::{CANNOT_EXECUTE, Child, Ending, Launch, NOT_FOUND, Process, Spawner, own_executable};
+pub use client::TonicClient;
 pub use cluster::{Cluster, ClusterConfig, ClusterTarget, NodeStatus, UnexpectedExit};
+pub use env::{ToolClock, ToolEnv, ToolRuntime};
 pub use error::WorldError;
 pub use link::{Blocked, LinkEnd, Links};
 pub use recorder::{ClusterRecorder, NoRecorder};

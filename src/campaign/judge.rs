@@ -1,0 +1,343 @@
+//! What a run showed: each property with what was counted, and the verdict over all of them.
+
+use std::path::Path;
+use std::time::Duration;
+
+use tribunal_checker::{JudgeError, Judgement};
+use tribunal_history::report::{RunOutcome, RunSummary, RunVerdict};
+use tribunal_history::{Event, Finding, Outcome, Property, PropertyClass, Report, Schedule};
+use tribunal_nemesis::Coverage;
+use tribunal_workload::{NodeProgress, NodeReads, progress_property};
+
+use super::outcome::{ExitPolicy, outcome};
+use super::plan::{Plan, shell_word};
+use crate::world::process::{DiskMode, System};
+
+/// What the runner saw beside the history.
+#[derive(Clone, Debug, Default)]
+pub struct Observed {
+    /// What the liveness phase found, node by node; none if the run did not get there.
+    pub progress: Option<Vec<NodeProgress>>,
+    /// What was read at the end, node by node; none if the run did not get there.
+    pub final_reads: Option<Vec<NodeReads>>,
+    /// Longest time that the tool itself was not scheduled.
+    pub stall_max: Duration,
+    /// Nodes that stopped by themselves, for people.
+    pub unexpected_exits: Vec<String>,
+    /// What went wrong with the tool or with starting the system, for people.
+    pub harness_errors: Vec<String>,
+    /// Whether somebody interrupted it.
+    pub interrupted: bool,
+}
+
+/// Puts everything together.
+pub fn report(
+    plan: &Plan,
+    dir: &Path,
+    schedule: &Schedule,
+    events: &[Event],
+    judgement: Result<Judgement, JudgeError>,
+    seen: &Observed,
+    policy: &ExitPolicy,
+) -> Report {
+    let end_ns = events.last().map_or(0, Event::time_ns);
+    let operations = tribunal_history::operation::pair(events).unwrap_or_default();
+    let counts = tribunal_reports::function_counts(&operations);
+    let leaders = tribunal_reports::leader_spans(events, end_ns);
+    let faults = tribunal_reports::fault_summaries(events, end_ns);
+    let ok: u64 = counts.iter().map(|count| count.ok).sum();
+
+    let mut findings = Vec::new();
+    let mut properties = vec![linearizable(judgement, &mut findings)];
+    properties.push(progress(plan, seen));
+    properties.push(no_crash(seen));
+    properties.push(final_reads(seen));
+    let coverage = Coverage::of(schedule, events);
+    properties.push(coverage.property());
+    properties.push(leader_change(plan, leaders.len()));
+    properties.push(enough_operations(plan, ok));
+    properties.push(harness(seen));
+
+    let verdict = outcome(&properties, seen.interrupted);
+    properties.sort_by_key(|property| severity(property.verdict));
+    let total: u64 = counts.iter().map(|count| count.total()).sum();
+    let effective = faults.iter().filter(|fault| fault.effective).count();
+    let changes = leaders.len().saturating_sub(1);
+    let headline = headline(verdict, &properties, &findings, || {
+        format!(
+            "{} operations linearizable on {} keys, under {} and {}",
+            grouped(total),
+            plan.keys,
+            counted(effective, "fault"),
+            counted(changes, "leader change")
+        )
+    });
+    let dir_word = shell_word(&dir.display().to_string());
+    Report {
+        run: RunSummary {
+            name: dir
+                .file_name()
+                .map_or_else(String::new, |name| name.to_string_lossy().into_owned()),
+            seed: Some(plan.seed),
+            workload: plan.workload.to_string(),
+            system: format!("{} {}", plan.system.name(), plan.system.version()),
+            nodes: usize::from(plan.nodes),
+            clients: plan.clients as usize,
+            defect: plan.config.get("defect").cloned(),
+            started: Some(plan.started.clone()),
+            duration_ns: end_ns,
+            disk: disk_image(plan),
+        },
+        verdict: RunVerdict {
+            outcome: verdict,
+            exit_code: policy.code(verdict),
+            headline,
+        },
+        properties,
+        findings,
+        operations: counts,
+        faults,
+        leaders,
+        not_tried: coverage.not_tried,
+        commands: vec![
+            format!("tribunal run --from {dir_word} --repeat 10"),
+            format!("tribunal check {dir_word}"),
+            plan.command(),
+        ],
+        files: Vec::new(),
+    }
+}
+
+/// The property of the checker, and its findings.
+pub fn linearizable(judgement: Result<Judgement, JudgeError>, findings: &mut Vec<Finding>) -> Property {
+    let (verdict, detail) = match judgement {
+        Ok(judgement) => {
+            findings.extend(judgement.findings);
+            (judgement.outcome, judgement.detail)
+        }
+        Err(error) => (Outcome::Error, format!("the history could not be judged: {error}")),
+    };
+    property(
+        "linearizable",
+        "Linearizable, per key",
+        PropertyClass::Safety,
+        verdict,
+        detail,
+    )
+}
+
+fn progress(plan: &Plan, seen: &Observed) -> Property {
+    let mut property = progress_property(seen.progress.as_deref().unwrap_or_default(), plan.liveness_bound);
+    if seen.progress.is_none() {
+        property.detail = "the run ended before its liveness phase".to_owned();
+    }
+    property
+}
+
+/// Each key through each node at the end: what the checker needs to see a write that was lost late.
+fn final_reads(seen: &Observed) -> Property {
+    let reads = seen.final_reads.as_deref().unwrap_or_default();
+    let read: usize = reads.iter().map(|node| node.read.len()).sum();
+    let unread: Vec<String> = reads
+        .iter()
+        .filter(|node| !node.unread.is_empty())
+        .map(|node| format!("{} of {}", counted(node.unread.len(), "key"), node.node))
+        .collect();
+    let (verdict, detail) = if reads.is_empty() {
+        (Outcome::Vacuous, "the run ended before its final reads".to_owned())
+    } else if unread.is_empty() {
+        (
+            Outcome::Pass,
+            format!("{} through {}", counted(read, "read"), counted(reads.len(), "node")),
+        )
+    } else {
+        (
+            Outcome::Fail,
+            format!("not read within the bound: {}", unread.join(", ")),
+        )
+    };
+    property(
+        "final-reads",
+        "Each key was read through each node at the end",
+        PropertyClass::Coverage,
+        verdict,
+        detail,
+    )
+}
+
+/// Which image of the disks a run on this system judges.
+fn disk_image(plan: &Plan) -> Option<String> {
+    let text = match &plan.system {
+        System::Builtin(builtin) if builtin.disk == DiskMode::Volatile => {
+            "volatile: un-synced writes are lost with the process"
+        }
+        System::Builtin(_) | System::Etcd(_) => {
+            "real: un-synced writes survive SIGKILL in the page cache, so durability was not tested"
+        }
+    };
+    Some(text.to_owned())
+}
+
+fn no_crash(seen: &Observed) -> Property {
+    let (verdict, detail) = if seen.unexpected_exits.is_empty() {
+        (Outcome::Pass, "every exit of a node was ours".to_owned())
+    } else {
+        (Outcome::Fail, seen.unexpected_exits.join("; "))
+    };
+    property(
+        "no-crash",
+        "No node stops by itself",
+        PropertyClass::Safety,
+        verdict,
+        detail,
+    )
+}
+
+fn leader_change(plan: &Plan, leaders: usize) -> Property {
+    let changes = leaders.saturating_sub(1);
+    let (verdict, detail) = match changes {
+        _ if plan.kinds.is_empty() || plan.nodes < 2 => (
+            Outcome::Vacuous,
+            format!("{} seen; none was provoked", counted(changes, "change")),
+        ),
+        0 => (
+            Outcome::Fail,
+            "no leader ever changed, so elections were not tested".to_owned(),
+        ),
+        changes => (Outcome::Pass, format!("{} seen", counted(changes, "change"))),
+    };
+    property(
+        "leader-change",
+        "Leadership changed",
+        PropertyClass::Coverage,
+        verdict,
+        detail,
+    )
+}
+
+fn enough_operations(plan: &Plan, ok: u64) -> Property {
+    let verdict = if ok >= plan.ok_min {
+        Outcome::Pass
+    } else {
+        Outcome::Fail
+    };
+    let detail = format!(
+        "{} operations ended ok; at least {} make a test of this length",
+        grouped(ok),
+        grouped(plan.ok_min)
+    );
+    property(
+        "enough-operations",
+        "Enough operations",
+        PropertyClass::Coverage,
+        verdict,
+        detail,
+    )
+}
+
+fn harness(seen: &Observed) -> Property {
+    let (verdict, detail) = if seen.harness_errors.is_empty() {
+        (
+            Outcome::Pass,
+            format!(
+                "longest time without being scheduled: {} ms",
+                seen.stall_max.as_millis()
+            ),
+        )
+    } else {
+        (Outcome::Error, seen.harness_errors.join("; "))
+    };
+    property("harness", "The tool itself", PropertyClass::Harness, verdict, detail)
+}
+
+fn property(id: &str, title: &str, class: PropertyClass, verdict: Outcome, detail: String) -> Property {
+    Property {
+        id: id.to_owned(),
+        title: title.to_owned(),
+        class,
+        verdict,
+        detail,
+    }
+}
+
+fn severity(outcome: Outcome) -> u8 {
+    match outcome {
+        Outcome::Fail => 0,
+        Outcome::Error => 1,
+        Outcome::Unknown => 2,
+        Outcome::Vacuous => 3,
+        Outcome::Pass => 4,
+    }
+}
+
+/// One line that says what failed, or what was shown.
+pub fn headline(
+    outcome: RunOutcome,
+    properties: &[Property],
+    findings: &[Finding],
+    shown: impl FnOnce() -> String,
+) -> String {
+    let first = |wanted: &dyn Fn(&Property) -> bool| properties.iter().find(|property| wanted(property));
+    match outcome {
+        RunOutcome::Pass => shown(),
+        RunOutcome::Violation => match findings.first() {
+            Some(finding) => {
+                let key = finding
+                    .key
+                    .as_ref()
+                    .map_or_else(String::new, |key| format!("key {key}: "));
+                format!("not linearizable · {key}{}", finding.class.title())
+            }
+            None => first(&|property| property.verdict == Outcome::Fail).map_or_else(String::new, |property| {
+                format!("{}: {}", property.title, property.detail)
+            }),
+        },
+        RunOutcome::Inconclusive => first(&|property| property.verdict == Outcome::Unknown)
+            .map_or_else(String::new, |property| format!("inconclusive · {}", property.detail)),
+        RunOutcome::InsufficientCoverage => {
+            first(&|property| property.verdict == Outcome::Fail && property.class == PropertyClass::Coverage)
+                .map_or_else(String::new, |property| {
+                    format!("not enough was tested · {}", property.detail)
+                })
+        }
+        RunOutcome::HarnessError => first(&|property| property.verdict == Outcome::Error)
+            .map_or_else(String::new, |property| property.detail.clone()),
+        RunOutcome::Interrupted => "interrupted; no violation in what was recorded".to_owned(),
+    }
+}
+
+/// `1 fault`, `2 faults`.
+pub fn counted(number: usize, noun: &str) -> String {
+    if number == 1 {
+        format!("1 {noun}")
+    } else {
+        format!("{} {noun}s", grouped(number as u64))
+    }
+}
+
+/// A number with a comma before each three digits.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_grouped() {
+        assert_eq!(
+            [0, 999, 1000, 1_234_567].map(grouped),
+            ["0", "999", "1,000", "1,234,567"]
+        );
+        assert_eq!([counted(1, "fault"), counted(0, "fault")], ["1 fault", "0 faults"]);
+    }
+}

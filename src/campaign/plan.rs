@@ -1,0 +1,93 @@
+//! What a run is to do: every setting, resolved, with nothing left to chance but the seed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tribunal_history::FaultKind;
+use tribunal_workload::Workload;
+
+use crate::world::process::System;
+
+/// Everything that decides a run.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Folder that run directories are made in.
+    pub runs_dir: PathBuf,
+    /// Name of the campaign: the folder between `runs_dir` and the run.
+    pub name: String,
+    /// Everything random derives from it.
+    pub seed: u64,
+    /// The system under test.
+    pub system: System,
+    /// How many nodes.
+    pub nodes: u16,
+    /// What the clients do.
+    pub workload: Workload,
+    /// How many keys the workload uses.
+    pub keys: u32,
+    /// How many clients work at a time, spread over the nodes.
+    pub clients: u32,
+    /// Operations a second, all clients together.
+    pub rate: f64,
+    /// Length of the safety phase.
+    pub time_limit: Duration,
+    /// After this long a client gives an operation up as indeterminate.
+    pub op_timeout: Duration,
+    /// Kinds of faults to use; none at all is a run without nemesis.
+    pub kinds: BTreeSet<FaultKind>,
+    /// Mean time between the starts of two faults; chosen from the time limit if absent.
+    pub interval: Option<Duration>,
+    /// Raft's heartbeat interval of every node.
+    pub heartbeat: Duration,
+    /// Raft's election timeout of every node; the random timers lie between it and its double.
+    pub election: Duration,
+    /// After the heal every node must serve within this time.
+    pub liveness_bound: Duration,
+    /// Fewer operations that ended ok than this are too few to call a run a test.
+    pub ok_min: u64,
+    /// Budgets of the checker.
+    pub check: tribunal_checker::Options,
+    /// Keep the data folders of the nodes after a pass too.
+    pub keep_data: bool,
+    /// The command line, word by word.
+    pub argv: Vec<String>,
+    /// Every setting by its flag's name, so that the run can be repeated.
+    pub config: BTreeMap<String, String>,
+    /// When the run was started, UTC, ISO 8601.
+    pub started: String,
+}
+
+impl Plan {
+    /// The command that runs this again, with the seed.
+    pub fn command(&self) -> String {
+        let mut command = "tribunal run".to_owned();
+        for (flag, value) in &self.config {
+            command.push_str(&format!(" --{flag} {}", shell_word(value)));
+        }
+        command
+    }
+}
+
+/// A word as a POSIX shell reads it back.
+pub fn shell_word(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:,=@%+".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_quoted_where_a_shell_would_split_them() {
+        assert_eq!(shell_word("etcd:/usr/bin/etcd"), "etcd:/usr/bin/etcd");
+        assert_eq!(shell_word("a b"), "'a b'");
+        assert_eq!(shell_word("it's"), r"'it'\''s'");
+        assert_eq!(shell_word(""), "''");
+    }
+}

@@ -1,0 +1,306 @@
+//! Writes down what happens, in one order.
+//!
+//! Every event takes its [`Seq`] and its time under one lock, so that the order of the file, of the memory and
+//! of the numbers is one and the same. Events are kept for the judge and appended to `history.jsonl` by
+//! [`Recorder::flush`], which a task calls several times a second: a crash of the tool loses the last moments at
+//! most, never the order.
+
+use std::fs::File;
+use std::io::{self, BufWriter};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use tribunal_env::Clock;
+use tribunal_history::jsonl::Writer;
+use tribunal_history::{
+    Completion as Recorded, Event, Fault, Incarnation, Invocation, LeaderEvent, NemesisAction, NemesisEvent, NodeEvent,
+    NodeId, NodeState, Phase, PhaseEvent, ProcessId, Seq, Term, Value,
+};
+use tribunal_nemesis::NemesisRecorder;
+use tribunal_workload::{Completion, Recorder as WorkloadRecorder};
+
+use crate::world::process::ClusterRecorder;
+
+/// The history of a run while it is made. Clones write to the same one.
+#[derive(Clone)]
+pub struct Recorder {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    clock: Box<dyn Clock>,
+    began: Duration,
+    path: PathBuf,
+    state: Mutex<State>,
+}
+
+struct State {
+    events: Vec<Event>,
+    /// How many of `events` are in the file.
+    written: usize,
+    processes: u32,
+    writer: Option<Writer<BufWriter<File>>>,
+    counts: Counts,
+    closed: bool,
+}
+
+/// What was recorded so far, for a live display.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Operations that ended ok.
+    pub ok: u64,
+    /// Operations that definitely did not happen.
+    pub fail: u64,
+    /// Operations in doubt.
+    pub info: u64,
+    /// The fault in force, for people.
+    pub fault: Option<String>,
+    /// The leader seen last.
+    pub leader: Option<(NodeId, Term)>,
+}
+
+impl Recorder {
+    /// Begins the history file in `folder`. `processes` numbers are taken already, 0 to `processes` − 1.
+    pub fn create(folder: &Path, clock: Box<dyn Clock>, processes: u32) -> io::Result<Self> {
+        let path = folder.join("history.jsonl");
+        let writer = Writer::new(BufWriter::new(File::create_new(&path)?))?;
+        let began = clock.monotonic();
+        let state = State {
+            events: Vec::new(),
+            written: 0,
+            processes,
+            writer: Some(writer),
+            counts: Counts::default(),
+            closed: false,
+        };
+        Ok(Self {
+            shared: Arc::new(Shared {
+                clock,
+                began,
+                path,
+                state: Mutex::new(state),
+            }),
+        })
+    }
+
+    /// A run enters its next phase.
+    pub fn phase(&self, phase: Phase) {
+        self.add(|seq, time_ns, _| Event::Phase(PhaseEvent { seq, time_ns, phase }));
+    }
+
+    /// Appends what is new to the file and hands it to the system.
+    pub fn flush(&self) -> io::Result<()> {
+        let mut state = self.lock();
+        let State {
+            events,
+            written,
+            writer,
+            ..
+        } = &mut *state;
+        let Some(writer) = writer else { return Ok(()) };
+        for event in &events[*written..] {
+            writer.write(event)?;
+            *written += 1;
+        }
+        writer.flush()
+    }
+
+    /// What was recorded so far.
+    pub fn counts(&self) -> Counts {
+        self.lock().counts.clone()
+    }
+
+    /// Time since the recording began.
+    pub fn elapsed(&self) -> Duration {
+        self.shared.clock.monotonic().saturating_sub(self.shared.began)
+    }
+
+    /// Ends the recording: what comes later is dropped, since nobody will judge it. Returns all events and the
+    /// path of the file.
+    pub fn close(&self) -> io::Result<(Vec<Event>, PathBuf)> {
+        self.lock().closed = true;
+        let flushed = self.flush();
+        let mut state = self.lock();
+        state.writer = None;
+        let events = std::mem::take(&mut state.events);
+        flushed.map(|()| (events, self.shared.path.clone()))
+    }
+
+    fn add(&self, event: impl FnOnce(Seq, u64, &mut Counts) -> Event) {
+        let mut state = self.lock();
+        if state.closed {
+            return;
+        }
+        let seq = Seq(state.events.len() as u64);
+        let time_ns = u64::try_from(self.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let event = event(seq, time_ns, &mut state.counts);
+        state.events.push(event);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A panic elsewhere must not cost the history that was recorded before it.
+        self.shared
+            .state
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl WorkloadRecorder for Recorder {
+    fn invoked(&self, process: ProcessId, node: NodeId, function: &str, input: &Value) {
+        self.add(|seq, time_ns, _| {
+            Event::Invoke(Invocation {
+                seq,
+                time_ns,
+                process,
+                node,
+                function: function.to_owned(),
+                input: input.clone(),
+            })
+        });
+    }
+
+    fn completed(&self, process: ProcessId, completion: &Completion) {
+        self.add(|seq, time_ns, counts| {
+            let empty = Recorded {
+                seq,
+                time_ns,
+                process,
+                output: Value::Null,
+                revision: None,
+                term: None,
+                member: None,
+                cause: None,
+            };
+            match completion {
+                Completion::Ok(reply) => {
+                    counts.ok += 1;
+                    let (output, revision, term, member) =
+                        (reply.output.clone(), reply.revision, reply.term, reply.member);
+                    Event::Ok(Recorded {
+                        output,
+                        revision,
+                        term,
+                        member,
+                        ..empty
+                    })
+                }
+                Completion::Fail(cause) => {
+                    counts.fail += 1;
+                    Event::Fail(Recorded {
+                        cause: Some(cause.clone()),
+                        ..empty
+                    })
+                }
+                Completion::Info(cause) => {
+                    counts.info += 1;
+                    Event::Info(Recorded {
+                        cause: Some(cause.clone()),
+                        ..empty
+                    })
+                }
+            }
+        });
+    }
+
+    fn new_process(&self) -> ProcessId {
+        let mut state = self.lock();
+        let process = ProcessId(state.processes);
+        state.processes += 1;
+        process
+    }
+}
+
+impl NemesisRecorder for Recorder {
+    fn nemesis(&self, step: u32, action: NemesisAction, fault: &Fault, nodes: &[NodeId], detail: &str) {
+        self.add(|seq, time_ns, counts| {
+            match action {
+                NemesisAction::Start => {
+                    let names: Vec<String> = nodes.iter().map(ToString::to_string).collect();
+                    counts.fault = Some(format!("{} {}", fault.kind(), names.join(" ")));
+                }
+                NemesisAction::Stop | NemesisAction::Error => counts.fault = None,
+                NemesisAction::Effective | NemesisAction::NoEffect => {}
+            }
+            let (kind, fault, nodes, detail) = (fault.kind(), fault.clone(), nodes.to_vec(), detail.to_owned());
+            Event::Nemesis(NemesisEvent {
+                seq,
+                time_ns,
+                step,
+                action,
+                kind,
+                fault,
+                nodes,
+                detail,
+            })
+        });
+    }
+}
+
+impl ClusterRecorder for Recorder {
+    fn node(&self, node: NodeId, incarnation: Incarnation, state: NodeState, detail: &str) {
+        self.add(|seq, time_ns, _| {
+            Event::Node(NodeEvent {
+                seq,
+                time_ns,
+                node,
+                incarnation,
+                state,
+                detail: detail.to_owned(),
+            })
+        });
+    }
+
+    fn leader(&self, node: NodeId, term: Term) {
+        self.add(|seq, time_ns, counts| {
+            counts.leader = Some((node, term));
+            Event::Leader(LeaderEvent {
+                seq,
+                time_ns,
+                node,
+                term,
+            })
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use tribunal_history::jsonl;
+
+    use super::*;
+
+    struct Ticks(AtomicU64);
+
+    impl Clock for Ticks {
+        fn monotonic(&self) -> Duration {
+            Duration::from_millis(self.0.fetch_add(1, Ordering::Relaxed))
+        }
+
+        fn wall(&self) -> Duration {
+            Duration::ZERO
+        }
+    }
+
+    #[test]
+    fn file_and_memory_have_one_order_and_nothing_is_added_after_the_end() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let recorder = Recorder::create(folder.path(), Box::new(Ticks(AtomicU64::new(0))), 2).expect("a file");
+        assert_eq!(recorder.new_process(), ProcessId(2));
+        recorder.phase(Phase::Safety);
+        recorder.invoked(ProcessId(0), NodeId(1), "read", &Value::Null);
+        recorder.flush().expect("writes");
+        recorder.completed(ProcessId(0), &Completion::Ok(tribunal_workload::Reply::default()));
+        let (events, path) = recorder.close().expect("closes");
+        recorder.phase(Phase::End);
+        assert_eq!(jsonl::read(&path).expect("reads"), events);
+        assert_eq!(
+            events.iter().map(Event::seq).collect::<Vec<_>>(),
+            [Seq(0), Seq(1), Seq(2)]
+        );
+        assert_eq!(recorder.counts().ok, 1);
+    }
+}

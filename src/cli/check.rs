@@ -1,0 +1,141 @@
+//! `tribunal check`: recorded histories, judged again.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::Args;
+use tribunal_history::report::RunOutcome;
+use tribunal_history::{Manifest, Record as _};
+
+use super::values::{positive_duration, size};
+use super::{EXIT_HARNESS, complain};
+use crate::campaign::again::{self, Source};
+use crate::campaign::outcome::{EXIT_USAGE, ExitPolicy};
+
+/// Flags of `tribunal check`.
+#[derive(Clone, Debug, Args)]
+pub struct CheckArgs {
+    /// Histories (history.jsonl, plain or gzip), or run directories
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Specification to judge by; see `tribunal list specifications`. Taken from the run if the history has one
+    #[arg(long, value_name = "NAME")]
+    spec: Option<String>,
+    /// Time that the checker may take before it answers unknown
+    #[arg(long, default_value = "60s", value_parser = positive_duration, value_name = "TIME")]
+    check_timeout: Duration,
+    /// Memory that the checker may take before it answers unknown
+    #[arg(long, default_value = "4GiB", value_parser = size, value_name = "SIZE")]
+    check_memory: u64,
+    /// Folder that the reports are written to
+    #[arg(long, default_value = "runs", value_name = "DIR")]
+    runs_dir: PathBuf,
+    /// A violation is what is wanted: swaps exit codes 0 and 1
+    #[arg(long)]
+    expect_fail: bool,
+    /// Print each report as one JSON object instead of text
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the verb: the worst code of all files.
+pub fn run(args: CheckArgs) -> u8 {
+    let policy = ExitPolicy {
+        expect_fail: args.expect_fail,
+        ..ExitPolicy::default()
+    };
+    let mut worst = (0, 0);
+    for file in &args.files {
+        let (rank, code) = match check(&args, file, &policy) {
+            Ok((outcome, code)) => (rank(outcome), code),
+            Err(Failed::Input(error)) => {
+                complain(&error);
+                (5, EXIT_USAGE)
+            }
+            Err(Failed::Harness(error)) => {
+                complain(&error);
+                (4, EXIT_HARNESS)
+            }
+        };
+        if rank > worst.0 || worst.1 == 0 && code != 0 {
+            worst = (rank, code);
+        }
+    }
+    worst.1
+}
+
+/// A violation wins, then what could not be read, then a budget that ran out.
+fn rank(outcome: RunOutcome) -> u8 {
+    match outcome {
+        RunOutcome::Violation => 6,
+        RunOutcome::HarnessError => 4,
+        RunOutcome::InsufficientCoverage | RunOutcome::Interrupted => 3,
+        RunOutcome::Inconclusive => 2,
+        RunOutcome::Pass => 1,
+    }
+}
+
+enum Failed {
+    Input(anyhow::Error),
+    Harness(anyhow::Error),
+}
+
+fn check(args: &CheckArgs, given: &Path, policy: &ExitPolicy) -> Result<(RunOutcome, u8), Failed> {
+    let (history, manifest) = locate(given).map_err(Failed::Input)?;
+    let events = tribunal_history::jsonl::read(&history).map_err(|error| Failed::Input(error.into()))?;
+    let specification = args
+        .spec
+        .clone()
+        .or_else(|| {
+            manifest
+                .as_ref()
+                .and_then(|manifest| manifest.config.get("workload").cloned())
+        })
+        .unwrap_or_else(|| "register".to_owned());
+    let options = tribunal_checker::Options {
+        time: Some(args.check_timeout),
+        memory_bytes: args.check_memory,
+        ..Default::default()
+    };
+    let judgement = tribunal_checker::judge(&specification, &events, &options)
+        .with_context(|| format!("{} cannot be judged", history.display()))
+        .map_err(Failed::Input)?;
+    let stamp = jiff::Timestamp::now().strftime("%Y-%m-%dT%H-%M-%SZ").to_string();
+    let source = Source {
+        history: &history,
+        specification: &specification,
+        manifest: manifest.as_ref(),
+        stamp: &stamp,
+    };
+    let (report, dir) = again::write(&args.runs_dir, &source, &events, judgement, policy).map_err(Failed::Harness)?;
+    if args.json {
+        println!("{}", report.to_json_line());
+    } else {
+        print!("{}", tribunal_reports::last_lines(&report, &dir.display().to_string()));
+    }
+    Ok((report.verdict.outcome, report.verdict.exit_code))
+}
+
+/// The history that was meant, and the manifest beside it if there is one.
+fn locate(given: &Path) -> anyhow::Result<(PathBuf, Option<Manifest>)> {
+    let (history, folder) = if given.is_dir() {
+        let found = ["history.jsonl.gz", "history.jsonl"]
+            .map(|name| given.join(name))
+            .into_iter()
+            .find(|path| path.is_file());
+        (
+            found.with_context(|| format!("{} holds no history.jsonl or history.jsonl.gz", given.display()))?,
+            given,
+        )
+    } else {
+        (given.to_owned(), given.parent().unwrap_or(Path::new(".")))
+    };
+    let manifest = folder.join("run.json");
+    let manifest = if manifest.is_file() {
+        Some(Manifest::load(&manifest)?)
+    } else {
+        None
+    };
+    Ok((history, manifest))
+}

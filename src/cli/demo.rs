@@ -1,0 +1,49 @@
+//! `tribunal demo`: a planted bug, caught before one's eyes.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::complain;
+use super::run::{FAILED, RunArgs, execute};
+use crate::campaign::outcome::{EXIT_USAGE, ExitPolicy};
+
+/// Flags of `tribunal demo`.
+#[derive(Clone, Debug, Args)]
+pub struct DemoArgs {
+    /// The bug to plant; see `tribunal list defects`
+    #[arg(long, default_value = "ack-before-quorum", value_name = "NAME")]
+    defect: String,
+    /// Folder of the run directories
+    #[arg(long, default_value = "runs", value_name = "DIR")]
+    runs_dir: PathBuf,
+}
+
+/// Runs the verb: 0 if the bug was caught, 1 if it was not.
+pub fn run(args: DemoArgs) -> u8 {
+    // The seed is fixed, so that the same faults come for everybody.
+    let mut run = RunArgs::from_words(&["--name=demo", "--time-limit=15s", "--seed=1"]);
+    run.plant(&args.defect, args.runs_dir);
+    let plan = match run.plan() {
+        Ok(plan) => plan,
+        Err(error) => {
+            complain(&error);
+            return EXIT_USAGE;
+        }
+    };
+    eprintln!(
+        "The bundled store runs with the planted bug `{}`. A correct checker must object.",
+        args.defect
+    );
+    let policy = ExitPolicy {
+        expect_fail: true,
+        ..ExitPolicy::default()
+    };
+    match execute(&plan, &policy, false) {
+        Ok(report) => report.verdict.exit_code,
+        Err(error) => {
+            complain(&error);
+            FAILED
+        }
+    }
+}

@@ -1,0 +1,426 @@
+//! `tribunal run`: one campaign, from the plan to the report.
+
+use std::collections::BTreeMap;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use clap::{Args, FromArgMatches as _};
+use tribunal_history::report::RunOutcome;
+use tribunal_history::{Manifest, Record as _, Report};
+
+use tribunal_workload::Workload;
+
+use super::values::{PerNode, nodes, per_node, positive_duration, rate, size};
+use super::{EXIT_HARNESS, complain, progress};
+use crate::campaign::outcome::{EXIT_USAGE, ExitPolicy, FailOn};
+use crate::campaign::{Plan, RunError};
+use crate::world::process::System;
+
+/// Flags of `tribunal run`.
+#[derive(Clone, Debug, Args)]
+pub struct RunArgs {
+    /// System under test: `builtin`, or `etcd[:BINARY]`
+    #[arg(long, default_value = "builtin", value_name = "SYSTEM")]
+    system: String,
+    /// Nodes of the cluster
+    #[arg(short, long, default_value = "3", value_parser = nodes, value_name = "N")]
+    nodes: u16,
+    /// What the clients do; see `tribunal list workloads`
+    #[arg(short, long, default_value = "register")]
+    workload: String,
+    /// Keys that the workload uses
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    keys: u32,
+    /// Clients that work at a time: a number, or one for each node such as 2n
+    #[arg(long, default_value = "2n", value_parser = per_node, value_name = "CLIENTS")]
+    concurrency: PerNode,
+    /// Operations a second, all clients together
+    #[arg(short, long, default_value = "200", value_parser = rate)]
+    rate: f64,
+    /// Length of the phase under faults
+    #[arg(long, default_value = "30s", value_parser = positive_duration, value_name = "TIME")]
+    time_limit: Duration,
+    /// A client gives an operation up as indeterminate after this time
+    #[arg(long, default_value = "1s", value_parser = positive_duration, value_name = "TIME")]
+    op_timeout: Duration,
+    /// Faults: groups `kill`, `pause`, `partition`, single kinds, `all` or `none`; see `tribunal list faults`
+    #[arg(long, default_value = "all", value_name = "KINDS")]
+    nemesis: String,
+    /// Mean time between the starts of two faults; by default such that every kind comes up
+    #[arg(long, value_parser = positive_duration, value_name = "TIME")]
+    nemesis_interval: Option<Duration>,
+    /// Everything random derives from it; drawn and printed if absent
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Plant a bug in the bundled store; see `tribunal list defects`
+    #[arg(long, value_delimiter = ',', value_name = "NAME")]
+    defect: Vec<String>,
+    /// Disk of the bundled store: `volatile` loses un-synced writes with its process, `real` leaves them to the system
+    #[arg(long, default_value = "volatile", value_name = "KIND")]
+    disk: String,
+    /// Heartbeat interval of the nodes
+    #[arg(long, default_value = "100ms", value_parser = positive_duration, value_name = "TIME")]
+    heartbeat_interval: Duration,
+    /// Election timeout of the nodes
+    #[arg(long, default_value = "500ms", value_parser = positive_duration, value_name = "TIME")]
+    election_timeout: Duration,
+    /// After the heal, each node must serve within this time
+    #[arg(long, default_value = "15s", value_parser = positive_duration, value_name = "TIME")]
+    liveness_bound: Duration,
+    /// Operations that must end ok for the run to count; by default 10 for each second under faults
+    #[arg(long, value_name = "COUNT")]
+    min_ok: Option<u64>,
+    /// Time that the checker may take before it answers unknown
+    #[arg(long, default_value = "60s", value_parser = positive_duration, value_name = "TIME")]
+    check_timeout: Duration,
+    /// Memory that the checker may take before it answers unknown
+    #[arg(long, default_value = "4GiB", value_parser = size, value_name = "SIZE")]
+    check_memory: u64,
+    /// Folder of the run directories
+    #[arg(long, default_value = "runs", value_name = "DIR")]
+    runs_dir: PathBuf,
+    /// Name of the folder in it
+    #[arg(long, default_value = "run", value_parser = plain_name)]
+    name: String,
+    /// Keep the nodes' data after a pass too
+    #[arg(long)]
+    keep_data: bool,
+    /// Take the settings of an earlier run, given by its run directory
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["system", "nodes", "workload", "seed", "defect", "nemesis", "time_limit", "concurrency", "rate", "keys"])]
+    from: Option<PathBuf>,
+    /// Run it so many times, and say how often it was violated
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000), value_name = "TIMES")]
+    repeat: u32,
+    /// Outcomes that make a non-zero exit code: violation, harness, coverage, inconclusive
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "violation,harness,coverage,inconclusive",
+        value_name = "OUTCOMES"
+    )]
+    fail_on: Vec<FailOn>,
+    /// A violation is what is wanted: swaps exit codes 0 and 1
+    #[arg(long)]
+    expect_fail: bool,
+    /// Print the report as one JSON object instead of text
+    #[arg(long)]
+    json: bool,
+}
+
+/// A folder's name, and nothing that leads out of its folder.
+fn plain_name(text: &str) -> Result<String, String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if text.is_empty() || text.starts_with('.') || !text.chars().all(plain) {
+        return Err("expected letters, digits, `-`, `_` and `.`, not beginning with `.`".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+/// Runs the verb.
+pub fn run(args: RunArgs) -> u8 {
+    let args = match args.from.clone().map(|from| repeated(&args, &from)).transpose() {
+        Ok(repeated) => repeated.unwrap_or(args),
+        Err(error) => {
+            complain(&error);
+            return EXIT_USAGE;
+        }
+    };
+    let policy = ExitPolicy {
+        fail_on: args.fail_on.iter().copied().collect(),
+        expect_fail: args.expect_fail,
+    };
+    let mut tally = Tally::default();
+    for round in 1..=args.repeat {
+        let plan = match args.plan() {
+            Ok(plan) => plan,
+            Err(error) => {
+                complain(&error);
+                return EXIT_USAGE;
+            }
+        };
+        match execute(&plan, &policy, args.json) {
+            Ok(report) => {
+                tally.count(report.verdict.outcome, policy.code(report.verdict.outcome));
+                if report.verdict.outcome == RunOutcome::Interrupted {
+                    break;
+                }
+            }
+            Err(error) => {
+                complain(&error);
+                tally.count(RunOutcome::HarnessError, policy.code(RunOutcome::HarnessError));
+            }
+        }
+        if args.repeat > 1 {
+            eprintln!("{} after {round} of {} runs", tally.sentence(), args.repeat);
+        }
+    }
+    if args.repeat > 1 && !args.json {
+        println!("{}", tally.sentence());
+    }
+    tally.code
+}
+
+/// Runs one plan with its progress shown, and prints how it ended.
+pub fn execute(plan: &Plan, policy: &ExitPolicy, json: bool) -> anyhow::Result<Report> {
+    eprintln!("seed {}", plan.seed);
+    eprintln!("run again: {}", plan.command());
+    let shown = progress::Shown::new(plan.time_limit);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("the runtime does not start")?;
+    let result = runtime.block_on(crate::campaign::run(plan, policy, &shown, interrupted()));
+    runtime.shutdown_timeout(Duration::from_secs(2));
+    shown.finish();
+    let (report, dir) = result.map_err(|error: RunError| anyhow::Error::new(error))?;
+    if json {
+        println!("{}", report.to_json_line());
+    } else {
+        print!("{}", tribunal_reports::last_lines(&report, &dir.display().to_string()));
+    }
+    Ok(report)
+}
+
+/// Ends when somebody presses Ctrl-C or asks the tool to terminate.
+pub async fn interrupted() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut waits = Vec::new();
+    for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
+        if let Ok(mut signal) = signal(kind) {
+            waits.push(Box::pin(async move { signal.recv().await }));
+        }
+    }
+    if waits.is_empty() {
+        return std::future::pending().await;
+    }
+    std::future::poll_fn(|context| {
+        let ready = waits.iter_mut().any(|wait| wait.as_mut().poll(context).is_ready());
+        if ready {
+            std::task::Poll::Ready(())
+        } else {
+            std::task::Poll::Pending
+        }
+    })
+    .await;
+}
+
+#[derive(Default)]
+struct Tally {
+    outcomes: BTreeMap<&'static str, u32>,
+    runs: u32,
+    rank: u8,
+    code: u8,
+}
+
+impl Tally {
+    /// A violation wins, then 4, 3, 2; an interruption only over a pass.
+    fn count(&mut self, outcome: RunOutcome, code: u8) {
+        let (name, rank) = match outcome {
+            RunOutcome::Pass => ("passed", 0),
+            RunOutcome::Interrupted => ("interrupted", 1),
+            RunOutcome::Inconclusive => ("inconclusive", 2),
+            RunOutcome::InsufficientCoverage => ("without enough coverage", 3),
+            RunOutcome::HarnessError => ("not started", 4),
+            RunOutcome::Violation => ("violated", 5),
+        };
+        *self.outcomes.entry(name).or_default() += 1;
+        if self.runs == 0 || rank > self.rank {
+            self.rank = rank;
+            self.code = code;
+        }
+        self.runs += 1;
+    }
+
+    fn sentence(&self) -> String {
+        let violated = self.outcomes.get("violated").copied().unwrap_or(0);
+        let rest: Vec<String> = self
+            .outcomes
+            .iter()
+            .filter(|(name, _)| **name != "violated")
+            .map(|(name, count)| format!("{count} {name}"))
+            .collect();
+        let rest = if rest.is_empty() {
+            String::new()
+        } else {
+            format!(" ({})", rest.join(", "))
+        };
+        format!("reproduced {violated} of {}{rest}", self.runs)
+    }
+}
+
+/// The settings of the run in `from`, with what this command line says of repeating and exit codes.
+fn repeated(args: &RunArgs, from: &Path) -> anyhow::Result<RunArgs> {
+    let path = from.join("run.json");
+    let manifest = Manifest::load(&path)
+        .with_context(|| format!("{} is not a run directory that can be repeated", from.display()))?;
+    let mut words = vec!["run".to_owned()];
+    for (flag, value) in &manifest.config {
+        words.push(format!("--{flag}={value}"));
+    }
+    let command = RunArgs::augment_args(clap::Command::new("run"));
+    let matches = command
+        .try_get_matches_from(words)
+        .with_context(|| format!("{} has settings that this version does not know", path.display()))?;
+    let mut restored = RunArgs::from_arg_matches(&matches)?;
+    restored.repeat = args.repeat;
+    restored.fail_on = args.fail_on.clone();
+    restored.expect_fail = args.expect_fail;
+    restored.json = args.json;
+    restored.keep_data = args.keep_data;
+    restored.runs_dir = args.runs_dir.clone();
+    Ok(restored)
+}
+
+impl RunArgs {
+    /// The arguments that `words` give, everything else by default.
+    pub fn from_words(words: &[&str]) -> Self {
+        let command = RunArgs::augment_args(clap::Command::new("run").no_binary_name(true));
+        let matches = command
+            .try_get_matches_from(words)
+            .unwrap_or_else(|error| panic!("our own words: {error}"));
+        RunArgs::from_arg_matches(&matches).unwrap_or_else(|error| panic!("our own words: {error}"))
+    }
+
+    /// Plants a bug, and puts the run into `runs_dir`.
+    pub fn plant(&mut self, defect: &str, runs_dir: PathBuf) {
+        self.defect = vec![defect.to_owned()];
+        self.runs_dir = runs_dir;
+    }
+
+    /// Checks every value and resolves what depends on others.
+    pub fn plan(&self) -> anyhow::Result<Plan> {
+        let workload: Workload = self.workload.parse()?;
+        let kinds = tribunal_nemesis::parse_kinds(&self.nemesis)?;
+        let system = System::parse(&self.system, &self.disk, &self.defect)?;
+        if self.election_timeout < self.heartbeat_interval * 5 {
+            bail!("--election-timeout must be at least five times --heartbeat-interval");
+        }
+        let seed = match self.seed {
+            Some(seed) => seed,
+            None => draw_seed()?,
+        };
+        let started = jiff::Timestamp::now();
+        let seconds = self.time_limit.as_secs_f64();
+        Ok(Plan {
+            runs_dir: self.runs_dir.clone(),
+            name: self.name.clone(),
+            seed,
+            system,
+            nodes: self.nodes,
+            workload,
+            keys: self.keys,
+            clients: self.concurrency.resolve(self.nodes),
+            rate: self.rate,
+            time_limit: self.time_limit,
+            op_timeout: self.op_timeout,
+            kinds,
+            interval: self.nemesis_interval,
+            heartbeat: self.heartbeat_interval,
+            election: self.election_timeout,
+            liveness_bound: self.liveness_bound,
+            ok_min: self.min_ok.unwrap_or((seconds * 10.0_f64.min(self.rate / 4.0)) as u64),
+            check: tribunal_checker::Options {
+                time: Some(self.check_timeout),
+                memory_bytes: self.check_memory,
+                ..Default::default()
+            },
+            keep_data: self.keep_data,
+            argv: std::env::args().collect(),
+            config: self.config(seed),
+            started: started.strftime("%Y-%m-%dT%H-%M-%SZ").to_string(),
+        })
+    }
+
+    /// Every setting that decides the run, by its flag's name.
+    fn config(&self, seed: u64) -> BTreeMap<String, String> {
+        let time = |duration: Duration| humantime::format_duration(duration).to_string().replace(' ', "");
+        let mut config: BTreeMap<String, String> = [
+            ("system", self.system.clone()),
+            ("nodes", self.nodes.to_string()),
+            ("workload", self.workload.clone()),
+            ("keys", self.keys.to_string()),
+            ("concurrency", self.concurrency.to_string()),
+            ("rate", self.rate.to_string()),
+            ("time-limit", time(self.time_limit)),
+            ("op-timeout", time(self.op_timeout)),
+            ("nemesis", self.nemesis.clone()),
+            ("seed", seed.to_string()),
+            ("heartbeat-interval", time(self.heartbeat_interval)),
+            ("election-timeout", time(self.election_timeout)),
+            ("liveness-bound", time(self.liveness_bound)),
+        ]
+        .into_iter()
+        .map(|(flag, value)| (flag.to_owned(), value))
+        .collect();
+        if self.system == "builtin" {
+            config.insert("disk".to_owned(), self.disk.clone());
+        }
+        if let Some(interval) = self.nemesis_interval {
+            config.insert("nemesis-interval".to_owned(), time(interval));
+        }
+        if let Some(min_ok) = self.min_ok {
+            config.insert("min-ok".to_owned(), min_ok.to_string());
+        }
+        if !self.defect.is_empty() {
+            config.insert("defect".to_owned(), self.defect.join(","));
+        }
+        config
+    }
+}
+
+/// A seed from the system's randomness; printed before anything else, so that it is never lost.
+fn draw_seed() -> anyhow::Result<u64> {
+    let mut bytes = [0; 8];
+    std::fs::File::open("/dev/urandom")
+        .and_then(|mut file| file.read_exact(&mut bytes))
+        .context("no randomness for a seed; give one with --seed")?;
+    // Short enough to be read aloud.
+    Ok(u64::from_le_bytes(bytes) % 1_000_000_000)
+}
+
+/// The code for a tool that failed before a report could be written.
+pub const FAILED: u8 = EXIT_HARNESS;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_is_repeated_from_its_recorded_settings() {
+        let args = RunArgs::from_words(&[
+            "--time-limit",
+            "1m 5s",
+            "-n5",
+            "--seed",
+            "9",
+            "--nemesis",
+            "kill,pause",
+            "--concurrency",
+            "3n",
+        ]);
+        let config = args.config(9);
+        assert_eq!(config["time-limit"], "1m5s");
+        let words: Vec<String> = config.iter().map(|(flag, value)| format!("--{flag}={value}")).collect();
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        assert_eq!(RunArgs::from_words(&words).config(9), config);
+    }
+
+    #[test]
+    fn a_violation_wins_in_a_tally() {
+        let mut tally = Tally::default();
+        for (outcome, code) in [
+            (RunOutcome::Pass, 0),
+            (RunOutcome::Violation, 1),
+            (RunOutcome::HarnessError, 4),
+        ] {
+            tally.count(outcome, code);
+        }
+        assert_eq!(
+            (tally.code, tally.sentence().as_str()),
+            (1, "reproduced 1 of 3 (1 not started, 1 passed)")
+        );
+    }
+}
