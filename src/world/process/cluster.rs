@@ -8,6 +8,7 @@
 //! Logs of all lives of a node are in `nodes/<node>/log`, its data in `nodes/<node>/data`, its evidence in
 //! `evidence/<node>-<incarnation>.bin`, all in the directory of the run.
 
+mod leaders;
 mod node;
 mod shared;
 mod status;

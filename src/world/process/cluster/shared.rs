@@ -13,9 +13,10 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use tokio::task::JoinSet;
 use tonic::transport::Channel;
-use tribunal_history::{Incarnation, NodeId, NodeState, Term};
+use tribunal_history::{Incarnation, NodeId, NodeState};
 
 use super::ClusterConfig;
+use super::leaders::{Claim, Leaders};
 use super::node::{Life, Node, UnexpectedExit, Up, log_tail};
 use super::status::{NodeStatus, ask, channel};
 use crate::world::process::addresses::Addresses;
@@ -55,7 +56,7 @@ pub(super) struct State {
     /// Directed links that are cut, by each isolation that is in force.
     pub(super) isolations: Vec<BTreeSet<Pair>>,
     exits: Vec<UnexpectedExit>,
-    leader: Option<(Term, NodeId)>,
+    leaders: Leaders,
     /// Nothing is started or recorded any more.
     closed: bool,
 }
@@ -100,7 +101,7 @@ impl Shared {
                 links,
                 isolations: Vec::new(),
                 exits: Vec::new(),
-                leader: None,
+                leaders: Leaders::default(),
                 closed: false,
             }),
             addresses,
@@ -354,17 +355,17 @@ impl Shared {
     }
 
     fn note_leader(&self, statuses: &BTreeMap<NodeId, Result<NodeStatus, String>>) {
-        let Some((term, node)) = leader_of(statuses) else {
-            return;
-        };
         let mut state = self.lock();
-        let news = state
-            .leader
-            .is_none_or(|(last, of)| term > last || term == last && node != of);
-        if news && !state.closed {
-            state.leader = Some((term, node));
+        let news = state.leaders.note(claims(statuses), Instant::now());
+        if let Some(Claim { term, node }) = news.filter(|_| !state.closed) {
             self.recorder.leader(node, term);
         }
+    }
+
+    /// Who leads now, as far as those that answer know.
+    pub(super) async fn leader(&self) -> Option<NodeId> {
+        let statuses = self.observe().await;
+        self.lock().leaders.current(claims(&statuses)).map(|claim| claim.node)
     }
 
     pub(super) async fn wait_until_ready(&self, within: Duration, starting: bool) -> Result<(), WorldError> {
@@ -436,7 +437,11 @@ impl Shared {
             .values()
             .flatten()
             .any(|status| status.member == leader && status.leads());
-        (!known).then(|| (node, format!("the leader {leader} is none of the nodes that answer")))
+        if !known {
+            return Some((node, format!("the leader {leader} is none of the nodes that answer")));
+        }
+        let noted = self.lock().leaders.is_noted();
+        (!noted).then(|| (node, format!("{leader} leads for a moment only")))
     }
 
     /// Nothing is recorded or started from here on.
@@ -501,12 +506,13 @@ impl State {
     }
 }
 
-/// Who leads, by its own word; the one of the highest term.
-pub(super) fn leader_of(statuses: &BTreeMap<NodeId, Result<NodeStatus, String>>) -> Option<(Term, NodeId)> {
-    statuses
-        .iter()
-        .filter_map(|(node, status)| status.as_ref().ok().map(|status| (node, status)))
-        .filter(|(_, status)| status.leads())
-        .map(|(node, status)| (status.term, *node))
-        .max()
+/// The nodes that say that they lead.
+fn claims(statuses: &BTreeMap<NodeId, Result<NodeStatus, String>>) -> impl Iterator<Item = Claim> {
+    statuses.iter().filter_map(|(node, status)| {
+        let status = status.as_ref().ok().filter(|status| status.leads())?;
+        Some(Claim {
+            term: status.term,
+            node: *node,
+        })
+    })
 }

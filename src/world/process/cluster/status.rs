@@ -19,11 +19,8 @@ pub struct NodeStatus {
     pub member: MemberId,
     /// Whom it takes for the leader; none if it knows none.
     pub leader: Option<MemberId>,
-    /// Its term.
+    /// Its term; of etcd the term of the last entry that it applied, which lags behind an election.
     pub term: Term,
-    /// Whether its term was the same at the beginning and the end of its answer. If not, leader and term may not
-    /// belong together: etcd reads one after the other.
-    pub settled: bool,
     /// Its revision.
     pub revision: Revision,
     /// Its version.
@@ -31,9 +28,9 @@ pub struct NodeStatus {
 }
 
 impl NodeStatus {
-    /// Whether it says that it leads its term.
+    /// Whether it says that it leads.
     pub fn leads(&self) -> bool {
-        self.settled && self.leader == Some(self.member)
+        self.leader == Some(self.member)
     }
 }
 
@@ -58,7 +55,6 @@ pub(super) async fn ask(channel: Channel) -> Result<NodeStatus, String> {
         member: MemberId(header.member_id),
         leader: Some(answer.leader).filter(|leader| *leader != 0).map(MemberId),
         term: Term(answer.raft_term),
-        settled: header.raft_term == answer.raft_term,
         revision: Revision(header.revision),
         version: answer.version,
     })

@@ -11,7 +11,7 @@ use tribunal_history::{Direction, Fault, FaultKind, NodeId, NodeState};
 use tribunal_nemesis::{Effect, FaultError, Target};
 
 use super::node::{Life, UnexpectedExit};
-use super::shared::{Shared, State, leader_of};
+use super::shared::{Shared, State};
 use super::status::{NodeStatus, ask};
 use crate::world::process::error::WorldError;
 use crate::world::process::link::{Blocked, Pair};
@@ -241,7 +241,7 @@ impl Target for ClusterTarget {
     }
 
     async fn leader(&mut self) -> Option<NodeId> {
-        leader_of(&self.shared.observe().await).map(|(_, node)| node)
+        self.shared.leader().await
     }
 
     async fn start(&mut self, fault: &Fault, nodes: &[NodeId]) -> Result<(), FaultError> {
