@@ -2,7 +2,7 @@
 //!
 //! The chooser is pure. [`draw`] makes a whole [`Schedule`](tribunal_history::Schedule) from a [`Plan`] before the
 //! run starts: the same plan gives the same bytes, in every world. What depends on the moment (who leads) is left
-//! as a [`Select`](tribunal_history::Select) and resolved by [`resolve`] when the fault starts. Only [`drive()`]
+//! as a [`Select`](tribunal_history::Select) and resolved by [`resolve()`] when the fault starts. Only [`drive()`]
 //! touches the cluster, through a [`Target`]; it proves each fault's effect or records that there was none, and
 //! [`Coverage`] judges afterwards whether every kind of fault was felt.
 //!
