@@ -131,7 +131,7 @@ pub fn judge(specification: &str, events: &[Event], options: &Options) -> Result
 /// Judges `events` by the specification `S`, which may be your own.
 pub fn judge_as<S: Recorded>(events: &[Event], options: &Options) -> Result<Judgement, JudgeError> {
     let operations = pair(events)?;
-    let partitions = partition::<S>(&operations)?;
+    let partitions = partitions::<S>(&operations)?;
     let mut budget = Budget::new(options.steps, options.time, options.memory_bytes);
     let decisions = decide(&partitions, &mut budget);
 
@@ -193,9 +193,9 @@ pub fn judge_as<S: Recorded>(events: &[Event], options: &Options) -> Result<Judg
     Ok(judgement)
 }
 
-/// Reads the operations and sorts them by key. Definite failures are read too, since a malformed one is a
+/// Reads the operations and sorts them by key; an entry's id is its place in `operations`. Definite failures are read too, since a malformed one is a
 /// mistake all the same, and then left out.
-fn partition<S: Recorded>(operations: &[Operation]) -> Result<Vec<Partition<S>>, ParseOperation> {
+pub fn partitions<S: Recorded>(operations: &[Operation]) -> Result<Vec<Partition<S>>, ParseOperation> {
     let mut by_key: BTreeMap<Option<String>, Vec<Entry<S>>> = BTreeMap::new();
     for (id, operation) in operations.iter().enumerate() {
         let (op, ret) = S::parse(operation)?;

@@ -48,7 +48,9 @@ pub fn minimise<S: Spec>(partition: &Partition<S>, steps_max: u64) -> Minimal<S>
     let mut entries = cut_suffix(&mut prover, &partition.entries);
     if values_are_known(&entries) {
         let strong = entries.clone();
-        entries = weaken(&mut prover, entries);
+        entries = weaken_all(&mut prover, entries);
+        entries = drop_values(&mut prover, entries);
+        entries = weaken_most(&mut prover, entries);
         entries = drop_values(&mut prover, entries);
         entries = drop_reads(&mut prover, entries);
         entries = drop_values(&mut prover, entries);
@@ -78,8 +80,9 @@ impl Prover {
     fn illegal<S: Spec>(&mut self, entries: &[Entry<S>]) -> bool {
         // Indexing the entries costs about as much as a step each.
         let indexing = entries.len() as u64;
-        let left = self.steps_max.saturating_sub(self.steps + indexing);
+        let left = self.steps_max.saturating_sub(self.steps.saturating_add(indexing));
         if left == 0 {
+            self.steps = self.steps_max;
             return false;
         }
         let partition = Partition {
@@ -97,10 +100,10 @@ impl Prover {
     /// it is illegal; all of them if nothing can be left out.
     fn smallest<T: Clone, S: Spec>(&mut self, mut items: Vec<T>, build: impl Fn(&[T]) -> Vec<Entry<S>>) -> Vec<T> {
         let mut chunk = items.len().div_ceil(2).max(1);
-        loop {
+        while self.steps < self.steps_max {
             let before = items.len();
             let mut at = 0;
-            while at < items.len() {
+            while at < items.len() && self.steps < self.steps_max {
                 let mut fewer = items.clone();
                 fewer.drain(at..items.len().min(at + chunk));
                 if self.illegal(&build(&fewer)) {
@@ -112,9 +115,10 @@ impl Prover {
             if chunk > 1 {
                 chunk = chunk.div_ceil(2).min(items.len().max(1));
             } else if items.len() == before {
-                return items;
+                break;
             }
         }
+        items
     }
 }
 
@@ -166,16 +170,27 @@ fn values_are_known<S: Spec>(entries: &[Entry<S>]) -> bool {
         .all(|entry| class(entry) != Class::Opaque && (entry.ret.is_some() || !entry.is_required()))
 }
 
-/// Step 2. Weakens all that can be, but for the fewest that must stay as they are.
-fn weaken<S: Spec>(prover: &mut Prover, entries: Vec<Entry<S>>) -> Vec<Entry<S>> {
-    let weaker = |entry: &Entry<S>| {
-        let (op, ret) = S::weaken(&entry.op, entry.ret.as_ref())?;
-        Some(Entry {
-            op,
-            ret,
-            ..entry.clone()
-        })
-    };
+/// The weaker form of an entry, if it has one.
+fn weaker<S: Spec>(entry: &Entry<S>) -> Option<Entry<S>> {
+    let (op, ret) = S::weaken(&entry.op, entry.ret.as_ref())?;
+    Some(Entry {
+        op,
+        ret,
+        ..entry.clone()
+    })
+}
+
+/// Step 2, all at once, which is right for most counterexamples and cheap on a long history.
+fn weaken_all<S: Spec>(prover: &mut Prover, entries: Vec<Entry<S>>) -> Vec<Entry<S>> {
+    let weak: Vec<Entry<S>> = entries
+        .iter()
+        .map(|entry| weaker(entry).unwrap_or_else(|| entry.clone()))
+        .collect();
+    if prover.illegal(&weak) { weak } else { entries }
+}
+
+/// Step 2, but for the fewest that must stay as they are.
+fn weaken_most<S: Spec>(prover: &mut Prover, entries: Vec<Entry<S>>) -> Vec<Entry<S>> {
     let can: Vec<usize> = (0..entries.len())
         .filter(|&place| weaker(&entries[place]).is_some())
         .collect();
@@ -190,9 +205,6 @@ fn weaken<S: Spec>(prover: &mut Prover, entries: Vec<Entry<S>>) -> Vec<Entry<S>>
             })
             .collect()
     };
-    if prover.illegal(&build(&[])) {
-        return build(&[]);
-    }
     let strong = prover.smallest(can, build);
     build(&strong)
 }

@@ -31,6 +31,8 @@ impl<S: Spec> Wgl<'_, S> {
     /// The same configuration has the same closure each time, so a search that comes back computes it again
     /// instead of keeping it. None if it is too large.
     pub(super) fn closure(&mut self, deadline: u64) -> Option<Vec<Node<S>>> {
+        // Looking through the classes costs a fraction of an attempt for each.
+        self.steps += self.prepared.unknown.len() as u64 / 4;
         let here = &self.path[self.path.len() - 1];
         let left: Vec<(u32, usize)> = (0..self.prepared.unknown.len())
             .map(|class| {

@@ -8,8 +8,9 @@
 //!   concurrency remembers next to nothing. The set of placed operations enters the key as the exclusive or of
 //!   one random 128-bit number each, kept up to date step by step, so no set is ever copied or compared. Two
 //!   configurations that differ share a key with a chance of about 2^-128 a pair.
-//! - **What leaves the state unchanged is placed at once**, without alternatives: whatever explains the rest can
-//!   be shifted around it.
+//! - **A read that fits is placed at once**, without alternatives: wherever else it stands in an explanation, it
+//!   can be moved here. This is for what leaves *every* state as it is ([`Class::Read`](crate::spec::Class)): a
+//!   write of the value that is there already may be needed again later.
 //! - **Of identical open operations the one that ends first goes first**; any explanation can be rewritten so.
 //! - **Operations in doubt are placed last**, only when nothing else leads on, and by breadth-first closure
 //!   over the states they lead to. A configuration that failed with fewer of them used also fails with more:
@@ -186,7 +187,7 @@ impl<'a, S: Spec> Wgl<'a, S> {
     fn go_on_with(&mut self, open: &[u32], deadline: u64) -> bool {
         let top = self.path.len() - 1;
         if self.path[top].tried == Tried::Nothing {
-            if let Some(r) = open.iter().copied().find(|&r| self.changes_nothing(r)) {
+            if let Some(r) = open.iter().copied().find(|&r| self.is_read_that_fits(r)) {
                 let frame = &mut self.path[top];
                 frame.tried = Tried::All { forced: true };
                 let (state, value) = (frame.state.clone(), frame.value);
@@ -240,12 +241,14 @@ impl<'a, S: Spec> Wgl<'a, S> {
         false
     }
 
-    /// Whether a required operation is legal here and leaves the state as it is.
-    fn changes_nothing(&mut self, r: u32) -> bool {
+    /// Whether a required operation is a read that is legal here.
+    fn is_read_that_fits(&mut self, r: u32) -> bool {
+        if !self.required(r).reads {
+            return false;
+        }
         self.steps += 1;
-        let here = &self.path[self.path.len() - 1].state;
-        let mut state = here.clone();
-        self.entry(r).step(&mut state) && state == *here
+        let mut state = self.path[self.path.len() - 1].state.clone();
+        self.entry(r).step(&mut state)
     }
 
     /// The state and value after placing a required operation in `state`, having placed operations of the

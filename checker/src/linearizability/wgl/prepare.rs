@@ -31,6 +31,8 @@ pub struct Required {
     pub end: u64,
     /// Equal for operations with equal input and output.
     pub twin: u32,
+    /// Whether it leaves every state as it is.
+    pub reads: bool,
     /// The value that it observes, or `NONE`.
     pub observes: u32,
     /// The value that it makes, or `NONE`.
@@ -94,6 +96,7 @@ impl Prepared {
                     entry: place as u32,
                     end,
                     twin: *twins.entry((&entry.op, &entry.ret)).or_insert(next),
+                    reads: matches!(class, Class::Read(_)),
                     observes,
                     makes,
                 });
