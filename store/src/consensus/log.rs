@@ -259,6 +259,10 @@ impl<E: Env> RaftLogStorage<Types<E>> for LogStore<E> {
         let after = {
             let mut memory = self.lock();
             let after = last.and_then(|last| memory.position(last.index));
+            if memory.last.map(|end| end.index.0) <= last.map(|last| last.index) {
+                // There is nothing behind it.
+                return Ok(());
+            }
             assert_eq!(
                 after.map(log_id_of),
                 last,

@@ -44,7 +44,8 @@ pub struct NodeSettings {
     pub client_urls: Vec<String>,
     /// Between a leader's heartbeats.
     pub heartbeat: Duration,
-    /// A follower stands for election after one to two of these without a heartbeat.
+    /// A follower stands for election after one and a half to two of these without a heartbeat; more than two
+    /// heartbeats.
     pub election: Duration,
     /// Entries between snapshots.
     pub snapshot_count: u64,
@@ -382,12 +383,14 @@ impl<E: Env> Clone for Node<E> {
 
 fn raft_config(settings: &NodeSettings) -> Result<Config, ConfigError> {
     let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    let election = millis(settings.election);
+    // openraft lets a follower stand for election when the leader's lease (the maximum) and then a time drawn from
+    // [minimum, maximum) have passed without a heartbeat. So this makes 1.5 to 2 election timeouts in all.
+    let election_timeout_max = millis(settings.election);
     Config {
         cluster_name: settings.token.clone(),
         heartbeat_interval: millis(settings.heartbeat),
-        election_timeout_min: election,
-        election_timeout_max: 2 * election,
+        election_timeout_min: election_timeout_max / 2,
+        election_timeout_max,
         // A whole snapshot is one message.
         install_snapshot_timeout: 30_000,
         snapshot_policy: SnapshotPolicy::LogsSinceLast(settings.snapshot_count),

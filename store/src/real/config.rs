@@ -37,7 +37,7 @@ pub struct NodeConfig {
     pub cluster_token: String,
     /// Between a leader's heartbeats, in milliseconds.
     pub heartbeat_ms: u64,
-    /// An election starts after one to two of these without a heartbeat, in milliseconds.
+    /// An election starts after one and a half to two of these without a heartbeat, in milliseconds.
     pub election_ms: u64,
     /// Entries between snapshots.
     pub snapshot_count: u64,

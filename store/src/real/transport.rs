@@ -17,7 +17,7 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Code, Streaming};
+use tonic::{Code, ConnectError, Status, Streaming};
 use tribunal_env::{CallError, Method, PeerStream, Transport};
 use tribunal_history::MemberId;
 use tribunal_proto::peer::peer_client::PeerClient;
@@ -140,7 +140,10 @@ impl Transport for GrpcTransport {
                 }
                 _ => {
                     peer.drop_connection(&connection, status.message());
-                    Err(CallError::TimedOut(status.to_string()))
+                    if was_never_sent(&status) {
+                        return Err(CallError::Refused(chain_of(&status)));
+                    }
+                    Err(CallError::TimedOut(chain_of(&status)))
                 }
             },
             Err(_) => {
@@ -335,6 +338,18 @@ async fn connect(own: &Own, member: MemberId, url: &str) -> Result<Connection, S
         client,
         answered: Mutex::new(Instant::now()),
     })
+}
+
+/// Whether tonic found the connection closed before it wrote the request, and could not make another.
+fn was_never_sent(status: &Status) -> bool {
+    let mut source = std::error::Error::source(status);
+    while let Some(cause) = source {
+        if cause.is::<ConnectError>() {
+            return true;
+        }
+        source = cause.source();
+    }
+    false
 }
 
 /// An error with its causes: tonic's own text says only "transport error".
