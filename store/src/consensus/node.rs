@@ -167,7 +167,7 @@ impl<E: Env> Node<E> {
             (openraft_rt::Select2::First(error), _) | (_, Some(error)) => error.to_string(),
             (openraft_rt::Select2::Second(()), None) => {
                 match &self.inner.raft.metrics().borrow_watched().running_state {
-                    Ok(()) => "consensus has stopped".to_owned(),
+                    Ok(()) => "consensus has ended by itself; if it panicked, the log says so above".to_owned(),
                     Err(error) => format!("consensus has stopped: {error}"),
                 }
             }
