@@ -1,7 +1,8 @@
 //! Shrinks a partition that nothing explains to the few operations that already have no explanation.
 //!
 //! Every step is a relaxation: it never turns a legal history into an illegal one, so what is left is a part of
-//! the truth that is wrong by itself. In order:
+//! the truth that is wrong by itself. A guess at two values that contradict each other ([`two_values`]) is tried
+//! first, as one big relaxation. Then, in order:
 //!
 //! 1. **Cut the suffix** after the first completion that leaves no explanation. What was open then is in doubt
 //!    and its result is erased.
@@ -26,6 +27,11 @@ use tribunal_history::Value;
 use crate::linearizability::{Answer, Entry, Partition, Search, Wgl, brute};
 use crate::spec::{Class, Spec};
 
+mod two_values;
+
+/// Guesses that are tried.
+const GUESSES_MAX: usize = 8;
+
 /// Most configurations of the search that proves a result again.
 const PROOF_CONFIGURATIONS_MAX: usize = 1 << 18;
 
@@ -45,9 +51,13 @@ pub struct Minimal<S: Spec> {
 /// Shrinks `partition`, which nothing explains, in about `steps_max` steps of search.
 pub fn minimise<S: Spec>(partition: &Partition<S>, steps_max: u64) -> Minimal<S> {
     let mut prover = Prover { steps: 0, steps_max };
-    let mut entries = cut_suffix(&mut prover, &partition.entries);
+    let all = &partition.entries;
+    let guess = values_are_known(all).then(|| guess(&mut prover, all)).flatten();
+    let end = cut(&mut prover, guess.as_ref().unwrap_or(all));
+    let until = |entries: &[Entry<S>]| end.map_or_else(|| entries.to_vec(), |end| prefix(entries, end));
+    let mut entries = until(guess.as_ref().unwrap_or(all));
     if values_are_known(&entries) {
-        let strong = entries.clone();
+        let strong = until(all);
         entries = weaken_all(&mut prover, entries);
         entries = drop_values(&mut prover, entries);
         entries = weaken_most(&mut prover, entries);
@@ -78,8 +88,8 @@ struct Prover {
 impl Prover {
     /// Whether `entries` are proved to have no explanation. An open question counts as no.
     fn illegal<S: Spec>(&mut self, entries: &[Entry<S>]) -> bool {
-        // Indexing the entries costs about as much as a step each.
-        let indexing = entries.len() as u64;
+        // Copying and indexing an entry costs about as much as this many steps.
+        let indexing = 8 * entries.len() as u64;
         let left = self.steps_max.saturating_sub(self.steps.saturating_add(indexing));
         if left == 0 {
             self.steps = self.steps_max;
@@ -91,7 +101,7 @@ impl Prover {
         };
         let mut search = Wgl::new(&partition);
         // No single question may use up what all the others need.
-        let answer = search.advance(left.min(64 * indexing + (1 << 16)));
+        let answer = search.advance(left.min(2 * indexing + (1 << 16)));
         self.steps += indexing + search.steps();
         answer == Some(Answer::NotLinearizable)
     }
@@ -122,8 +132,22 @@ impl Prover {
     }
 }
 
-/// Step 1. The shortest prefix without an explanation; a longer one has none either.
-fn cut_suffix<S: Spec>(prover: &mut Prover, entries: &[Entry<S>]) -> Vec<Entry<S>> {
+/// Steps 2 and 3 at once: all operations of two values that seem to contradict each other, weakened; none if no
+/// guess is confirmed.
+fn guess<S: Spec>(prover: &mut Prover, entries: &[Entry<S>]) -> Option<Vec<Entry<S>>> {
+    let weak: Vec<Entry<S>> = entries
+        .iter()
+        .map(|entry| weaker(entry).unwrap_or_else(|| entry.clone()))
+        .collect();
+    two_values::suspects(&weak, GUESSES_MAX)
+        .iter()
+        .map(|values| with_values(&weak, values.iter().collect()))
+        .find(|guess| prover.illegal(guess))
+}
+
+/// Step 1. The completion that ends the shortest prefix without an explanation; a longer one has none either. None if
+/// nothing is required.
+fn cut<S: Spec>(prover: &mut Prover, entries: &[Entry<S>]) -> Option<u64> {
     let mut ends: Vec<u64> = entries.iter().filter_map(|entry| entry.end).collect();
     ends.sort_unstable();
     let (mut low, mut high) = (0, ends.len());
@@ -136,10 +160,7 @@ fn cut_suffix<S: Spec>(prover: &mut Prover, entries: &[Entry<S>]) -> Vec<Entry<S
             low = middle;
         }
     }
-    match high.checked_sub(1) {
-        Some(last) => prefix(entries, ends[last]),
-        None => entries.to_vec(),
-    }
+    high.checked_sub(1).map(|last| ends[last])
 }
 
 /// What was known when the completion at `end` had come in.
@@ -211,40 +232,42 @@ fn weaken_most<S: Spec>(prover: &mut Prover, entries: Vec<Entry<S>>) -> Vec<Entr
 
 /// Step 3.
 fn drop_values<S: Spec>(prover: &mut Prover, entries: Vec<Entry<S>>) -> Vec<Entry<S>> {
-    let classes: Vec<Class> = entries.iter().map(class).collect();
-    let mut values: Vec<&Value> = classes
+    let mut values: Vec<Value> = entries
         .iter()
-        .flat_map(|class| [class.observed(), class.made()])
+        .map(class)
+        .flat_map(|class| [class.observed().cloned(), class.made().cloned()])
         .flatten()
         .collect();
     let mut seen = BTreeSet::new();
-    values.retain(|value| seen.insert(*value));
-    let build = |kept: &[&Value]| -> Vec<Entry<S>> {
-        let mut kept: BTreeSet<&Value> = kept.iter().copied().collect();
-        // What a compare-and-set made of a dropped value is dropped as well, and so on.
-        loop {
-            let before = kept.len();
-            for class in &classes {
-                if let Class::Update { from, to } = class
-                    && !kept.contains(from)
-                {
-                    kept.remove(to);
-                }
-            }
-            if kept.len() == before {
-                break;
+    values.retain(|value| seen.insert(value.clone()));
+    let kept = prover.smallest(values, |kept| with_values(&entries, kept.iter().collect()));
+    with_values(&entries, kept.iter().collect())
+}
+
+/// The operations that concern the `kept` values only, and none that a compare-and-set led to from a dropped one.
+fn with_values<S: Spec>(entries: &[Entry<S>], mut kept: BTreeSet<&Value>) -> Vec<Entry<S>> {
+    let classes: Vec<Class> = entries.iter().map(class).collect();
+    // What a compare-and-set made of a dropped value is dropped as well, and so on.
+    loop {
+        let before = kept.len();
+        for class in &classes {
+            if let Class::Update { from, to } = class
+                && !kept.contains(from)
+            {
+                kept.remove(to);
             }
         }
-        let stays = |value: Option<&Value>| value.is_none_or(|value| kept.contains(value));
-        entries
-            .iter()
-            .zip(&classes)
-            .filter(|(_, class)| stays(class.observed()) && stays(class.made()))
-            .map(|(entry, _)| entry.clone())
-            .collect()
-    };
-    let kept = prover.smallest(values.clone(), build);
-    build(&kept)
+        if kept.len() == before {
+            break;
+        }
+    }
+    let stays = |value: Option<&Value>| value.is_none_or(|value| kept.contains(value));
+    entries
+        .iter()
+        .zip(&classes)
+        .filter(|(_, class)| stays(class.observed()) && stays(class.made()))
+        .map(|(entry, _)| entry.clone())
+        .collect()
 }
 
 /// Step 4.

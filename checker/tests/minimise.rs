@@ -78,6 +78,25 @@ fn a_planted_lost_write_is_found_and_small() {
     assert!(named * 2 > found.len(), "{found:?}");
 }
 
+/// Twenty clients on one key: a search takes millions of steps to refute the whole, shrinking must not.
+#[test]
+fn much_concurrency_does_not_hinder_shrinking() {
+    for planted in [Planted::StaleReads, Planted::LostWrites] {
+        let shape = Long {
+            operations: 4_000,
+            clients: 20,
+            keys: 1,
+            info: 10,
+            seed: 7,
+        };
+        let operations = pair(&shape.history(planted).events).expect("well formed");
+        let partitions = judge::partitions::<Register>(&operations).expect("registers");
+        let minimal = minimise(&partitions[0], 2_000_000);
+        assert!(minimal.entries.len() <= 6, "{planted:?}: {minimal:#?}");
+        assert_eq!(minimal.proved_again, Some(true), "{planted:?}: {minimal:#?}");
+    }
+}
+
 #[test]
 fn every_small_counterexample_is_illegal_by_itself() {
     let mut rng = ChaCha8Rng::seed_from_u64(11);

@@ -55,8 +55,15 @@ pub enum Story {
     Other,
 }
 
+/// Most operations of a counterexample among which a story is looked for: every pair is looked at, and in what
+/// could not be shrunk further nobody would recognise it.
+const OPERATIONS_MAX: usize = 64;
+
 /// Looks for the narrowest story that fits, in an order that prefers what needs no second operation.
 pub fn tell<S: Recorded>(case: &Case<'_, S>) -> Story {
+    if case.minimal.entries.len() > OPERATIONS_MAX {
+        return Story::Other;
+    }
     phantom(case)
         .or_else(|| lost_update(case))
         .or_else(|| replaced(case))

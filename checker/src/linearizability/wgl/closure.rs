@@ -71,7 +71,7 @@ impl<S: Spec> Wgl<'_, S> {
                 } else {
                     unknown.makes
                 };
-                if value != node.value && self.is_still_needed(node.value, 0) {
+                if value != node.value && self.is_still_needed(node.value, 0, &node.classes) {
                     continue;
                 }
                 let mut classes = node.classes.clone();

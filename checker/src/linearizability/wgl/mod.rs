@@ -261,7 +261,7 @@ impl<'a, S: Spec> Wgl<'a, S> {
         }
         let Required { observes, makes, .. } = *self.required(r);
         let next_value = if makes == NONE { value } else { makes };
-        if next_value != value && self.is_still_needed(value, u32::from(observes == value)) {
+        if next_value != value && self.is_still_needed(value, u32::from(observes == value), in_doubt) {
             return None;
         }
         if !self.failed.is_empty() {
@@ -283,13 +283,16 @@ impl<'a, S: Spec> Wgl<'a, S> {
         Some((next, next_value))
     }
 
-    /// Whether required operations, beyond `less` of them, are still to observe a value that nothing can make
-    /// again.
-    fn is_still_needed(&self, value: u32, less: u32) -> bool {
-        self.prepared
-            .values
-            .as_ref()
-            .is_some_and(|values| values.observers[value as usize] > less && values.makers[value as usize] == 0)
+    /// Whether required operations, beyond `observed` of them, are still to observe a value that nothing can make
+    /// again once operations of the classes `in_doubt` are placed.
+    fn is_still_needed(&self, value: u32, observed: u32, in_doubt: &[u32]) -> bool {
+        self.prepared.values.as_ref().is_some_and(|values| {
+            let made = || {
+                let makes = |class: &&u32| self.prepared.unknown[**class as usize].makes == value;
+                in_doubt.iter().filter(makes).count() as u32
+            };
+            values.observers[value as usize] > observed && values.makers[value as usize] == made()
+        })
     }
 
     /// Places operations and makes the configuration after them the last one on the path.
