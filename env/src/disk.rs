@@ -44,7 +44,10 @@ pub trait Disk: Send + Sync + 'static {
 }
 
 /// An open file. Closing it syncs nothing.
-#[expect(clippy::len_without_is_empty, reason = "asking is fallible and asynchronous; nobody asks whether it is empty")]
+#[expect(
+    clippy::len_without_is_empty,
+    reason = "asking is fallible and asynchronous; nobody asks whether it is empty"
+)]
 pub trait DiskFile: Send + Sync + 'static {
     /// Reads `length` bytes at `offset`; fewer only at the end of the file.
     fn read_at(&self, offset: u64, length: usize) -> impl Future<Output = io::Result<Bytes>> + Send;

@@ -90,7 +90,7 @@ fn a_failing_page_says_what_when_and_under_which_fault() {
     let (report, events) = support::failing();
     let page = html(&report, &events).replace("&#x2f;", "/");
     for said in [
-        "<b>FAIL</b> · Linearizable, each key · key k2: stale read",
+        "<b>FAIL</b> · not linearizable · key k2: stale read",
         "header class=\"banner violation\"",
         "213 ms before the read began",
         "isolate n1 (leader) from 24.000 s to 29.000 s",

@@ -42,7 +42,7 @@ fn a_failing_run_ends_in_five_lines() {
     assert_eq!(
         lines[lines.len() - 5..],
         [
-            "FAIL  linearizable violated on k2: stale read",
+            "FAIL  not linearizable · key k2: stale read",
             "first line second line \\u{1b}[2J",
             "report: runs/my register/2026-11-22T06-20-01Z-11/report.html",
             "repeat: tribunal run --from runs/register/2026-11-22T06-20-01Z-11 --repeat 10",

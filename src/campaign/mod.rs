@@ -89,6 +89,7 @@ impl RunError {
 /// Writes every file of the report into `dir`. The report lists the files that are there, its own among them.
 fn write_report(report: &mut Report, dir: &RunDir, events: &[Event]) -> Result<(), RunError> {
     report.files = dir.files();
-    tribunal_reports::write(dir.path(), report, events).map_err(RunError::write(dir.path()))?;
+    let own = tribunal_reports::write(dir.path(), report, events).map_err(RunError::write(dir.path()))?;
+    report.files.extend(own);
     Ok(())
 }

@@ -24,10 +24,13 @@ pub struct CheckArgs {
     spec: Option<String>,
     /// Time that the checker may take before it answers unknown
     #[arg(long, default_value = "60s", value_parser = positive_duration, value_name = "TIME")]
-    check_timeout: Duration,
+    check_time: Duration,
     /// Memory that the checker may take before it answers unknown
     #[arg(long, default_value = "4GiB", value_parser = size, value_name = "SIZE")]
     check_memory: u64,
+    /// Steps of search that the checker may take before it answers unknown
+    #[arg(long, default_value_t = tribunal_checker::Options::default().steps, value_name = "COUNT")]
+    check_steps: u64,
     /// Folder that the reports are written to
     #[arg(long, default_value = "runs", value_name = "DIR")]
     runs_dir: PathBuf,
@@ -94,8 +97,9 @@ fn check(args: &CheckArgs, given: &Path, policy: &ExitPolicy) -> Result<(RunOutc
         })
         .unwrap_or_else(|| "register".to_owned());
     let options = tribunal_checker::Options {
-        time: Some(args.check_timeout),
+        time: Some(args.check_time),
         memory_bytes: args.check_memory,
+        steps: args.check_steps,
         ..Default::default()
     };
     let judgement = tribunal_checker::judge(&specification, &events, &options)

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
+use tribunal_store::defect::Defect;
 
 use super::complain;
 use super::run::{FAILED, interrupted};
@@ -41,10 +42,16 @@ pub struct ClusterArgs {
 
 /// Runs the verb.
 pub fn run(args: ClusterArgs) -> u8 {
-    let system = match System::parse(&args.system, &args.disk, &args.defect) {
+    let known = args
+        .defect
+        .iter()
+        .try_for_each(|name| name.parse::<Defect>().map(drop))
+        .map_err(anyhow::Error::from);
+    let system = known.and_then(|()| Ok(System::parse(&args.system, &args.disk, &args.defect)?));
+    let system = match system {
         Ok(system) => system,
         Err(error) => {
-            complain(&error.into());
+            complain(&error);
             return EXIT_USAGE;
         }
     };

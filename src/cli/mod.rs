@@ -2,10 +2,6 @@
 //!
 //! Answers go to standard output, progress and errors to standard error. Exit codes are those of `docs/ci.md`; a
 //! usage error is 64, not clap's 2, since 2 means *inconclusive*.
-#![expect(
-    clippy::disallowed_methods,
-    reason = "verbs start runtimes, read the clock for names, and wait for signals"
-)]
 
 mod check;
 mod child;

@@ -10,6 +10,7 @@ use clap::{Args, FromArgMatches as _};
 use tribunal_history::report::RunOutcome;
 use tribunal_history::{Manifest, Record as _, Report};
 
+use tribunal_store::defect::Defect;
 use tribunal_workload::Workload;
 
 use super::values::{PerNode, nodes, per_node, positive_duration, rate, size};
@@ -74,10 +75,13 @@ pub struct RunArgs {
     min_ok: Option<u64>,
     /// Time that the checker may take before it answers unknown
     #[arg(long, default_value = "60s", value_parser = positive_duration, value_name = "TIME")]
-    check_timeout: Duration,
+    check_time: Duration,
     /// Memory that the checker may take before it answers unknown
     #[arg(long, default_value = "4GiB", value_parser = size, value_name = "SIZE")]
     check_memory: u64,
+    /// Steps of search that the checker may take before it answers unknown
+    #[arg(long, default_value_t = tribunal_checker::Options::default().steps, value_name = "COUNT")]
+    check_steps: u64,
     /// Folder of the run directories
     #[arg(long, default_value = "runs", value_name = "DIR")]
     runs_dir: PathBuf,
@@ -294,6 +298,9 @@ impl RunArgs {
     pub fn plan(&self) -> anyhow::Result<Plan> {
         let workload: Workload = self.workload.parse()?;
         let kinds = tribunal_nemesis::parse_kinds(&self.nemesis)?;
+        for name in &self.defect {
+            name.parse::<Defect>()?;
+        }
         let system = System::parse(&self.system, &self.disk, &self.defect)?;
         if self.election_timeout < self.heartbeat_interval * 5 {
             bail!("--election-timeout must be at least five times --heartbeat-interval");
@@ -323,8 +330,9 @@ impl RunArgs {
             liveness_bound: self.liveness_bound,
             ok_min: self.min_ok.unwrap_or((seconds * 10.0_f64.min(self.rate / 4.0)) as u64),
             check: tribunal_checker::Options {
-                time: Some(self.check_timeout),
+                time: Some(self.check_time),
                 memory_bytes: self.check_memory,
+                steps: self.check_steps,
                 ..Default::default()
             },
             keep_data: self.keep_data,

@@ -101,7 +101,7 @@ struct FaultView {
 /// The view of a report.
 pub fn view(report: &Report, events: &[Event]) -> View {
     let outcome = words::run_outcome(report.verdict.outcome);
-    let headline = headline(report);
+    let headline = words::clip(&clean(&report.verdict.headline), 160);
     View {
         title: format!(
             "{outcome} · {} · {}",
@@ -138,23 +138,6 @@ pub fn view(report: &Report, events: &[Event]) -> View {
         files: report.files.iter().take(ROWS_MAX).map(|file| clean(file)).collect(),
         started: report.run.started.as_deref().map(clean),
         name: clean(&report.run.name),
-    }
-}
-
-/// What failed, by property, key and class; what was shown, if nothing did.
-fn headline(report: &Report) -> String {
-    let Some(finding) = report.findings.first() else {
-        return clean(&report.verdict.headline);
-    };
-    let title = report
-        .properties
-        .iter()
-        .find(|property| property.id == finding.property)
-        .map_or(finding.property.as_str(), |property| property.title.as_str());
-    let class = finding.class.title();
-    match &finding.key {
-        Some(key) => words::clip(&clean(&format!("{title} · key {}: {class}", words::clip(key, 40))), 160),
-        None => words::clip(&clean(&format!("{title}: {class}")), 160),
     }
 }
 

@@ -164,7 +164,8 @@ impl Drawing {
         let mut names = Vec::new();
         for fault in faults {
             let text = words::fault(fault);
-            let width = text_width(&text, 12.0, false);
+            // Set in bold, which is a tenth wider.
+            let width = text_width(&text, 12.0, false) * 1.1;
             let x = self.axis.x(fault.start_ns).min(WIDTH - 4.0 - width);
             if rows.free(x) < NAME_ROWS_MAX {
                 let class = format!("band-name {}", fault.kind.group());

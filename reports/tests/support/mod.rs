@@ -29,7 +29,7 @@ pub fn failing() -> (Report, Vec<Event>) {
     report.verdict = RunVerdict {
         outcome: RunOutcome::Violation,
         exit_code: 1,
-        headline: "linearizable violated on k2: stale read".to_owned(),
+        headline: "not linearizable · key k2: stale read".to_owned(),
     };
     report.properties[0].verdict = Outcome::Fail;
     report.properties[0].detail = format!(
