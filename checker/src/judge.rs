@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tribunal_history::operation::{PairError, pair};
-use tribunal_history::{Ending, Event, Finding, Operation, Outcome};
+use tribunal_history::{AnomalyClass, Ending, Event, Finding, Operation, Outcome};
 
 use crate::budget::{Budget, Limit};
 use crate::explain::{self, Case};
@@ -66,7 +66,7 @@ pub struct Judgement {
     pub engine: &'static str,
     /// For people: what was counted, or why it is open and what to raise.
     pub detail: String,
-    /// What was found, in the order in which it became complete.
+    /// What was found, in the order in which it became complete; what has no narrow name comes last.
     pub findings: Vec<Finding>,
 }
 
@@ -188,7 +188,10 @@ pub fn judge_as<S: Recorded>(events: &[Event], options: &Options) -> Result<Judg
             minimal: &minimal,
         }));
     }
-    judgement.findings.sort_by_key(|finding| finding.time_ns);
+    // What has a narrow name says most, so it comes before what has none.
+    judgement
+        .findings
+        .sort_by_key(|finding| (finding.class == AnomalyClass::NotLinearizable, finding.time_ns));
     (judgement.outcome, judgement.detail) = conclude(&judgement, illegal.len(), &open, &errors);
     Ok(judgement)
 }

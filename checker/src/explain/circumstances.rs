@@ -1,6 +1,6 @@
 //! Which faults were active when it happened, and who led.
 
-use tribunal_history::{Event, LeaderEvent, NemesisAction, NemesisEvent, Operation};
+use tribunal_history::{Event, FaultKind, LeaderEvent, NemesisAction, NemesisEvent};
 
 use super::seconds;
 
@@ -10,18 +10,14 @@ const FAULTS_MAX: usize = 3;
 /// Most leaders that are named.
 const LEADERS_MAX: usize = 3;
 
-/// The circumstances of the `drawn` operations, of which the one that does not fit began at `moment_ns`.
+/// The circumstances of operations of which the first began at `begun_ns`, of what began to go wrong at `from_ns`, and
+/// was seen at `moment_ns`, when the operation that does not fit began.
 ///
-/// Named are the faults active between the first and the last drawn operation: those still active at the moment
-/// first, then those that ended most recently.
-pub fn context(events: &[Event], drawn: &[&Operation], moment_ns: u64) -> String {
-    let from_ns = drawn
-        .iter()
-        .map(|operation| operation.invoked_ns)
-        .min()
-        .unwrap_or(moment_ns);
+/// Named are the faults active between the last two: those still active at the moment first, then those that ended
+/// most recently; and who led since the first operation.
+pub fn context(events: &[Event], begun_ns: u64, from_ns: u64, moment_ns: u64) -> String {
     let mut parts = faults(events, from_ns, moment_ns);
-    parts.extend(leaders(events, from_ns, moment_ns));
+    parts.extend(leaders(events, begun_ns, moment_ns));
     if parts.is_empty() {
         return String::new();
     }
@@ -107,7 +103,12 @@ fn faults(events: &[Event], from_ns: u64, moment_ns: u64) -> Vec<String> {
     let (mut relevant, over): (Vec<_>, Vec<_>) = spans
         .into_iter()
         .partition(|span| span.stop_ns.is_none_or(|stop| stop >= from_ns));
-    relevant.sort_by_key(|span| (!span.is_active_at(moment_ns), std::cmp::Reverse(span.start.time_ns)));
+    // Of those that are over, a kill explains most: what a node forgets is missing from then on.
+    relevant.sort_by_key(|span| {
+        let is_over = !span.is_active_at(moment_ns);
+        let is_kill = span.start.kind == FaultKind::Kill;
+        (is_over, is_over && !is_kill, std::cmp::Reverse(span.start.time_ns))
+    });
     if relevant.is_empty() {
         let last = over.iter().max_by_key(|span| span.stop_ns);
         return match last {
@@ -136,7 +137,7 @@ fn faults(events: &[Event], from_ns: u64, moment_ns: u64) -> Vec<String> {
         parts.push(format!("At that moment the fault {}.", list(now)));
     }
     if !earlier.is_empty() {
-        parts.push(format!("Between these operations the fault {}.", list(earlier)));
+        parts.push(format!("In between the fault {}.", list(earlier)));
     }
     parts
 }

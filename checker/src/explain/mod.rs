@@ -4,7 +4,7 @@
 //! The verdict is made by now. The names given here are the usual ones for what is seen; they describe the
 //! counterexample and change nothing about it.
 
-use tribunal_history::{AnomalyClass, Blocked, DrawnOperation, Event, Finding, Minimised, Operation, Value};
+use tribunal_history::{AnomalyClass, Blocked, DrawnOperation, Ending, Event, Finding, Minimised, Operation, Value};
 
 use tribunal_history::finding::Placed;
 
@@ -14,10 +14,11 @@ use crate::spec::{Class, Recorded};
 
 mod before;
 mod circumstances;
+mod lineage;
 mod sentence;
 mod story;
 
-use story::Story;
+use story::{Fate, Story};
 
 /// Everything that an explanation draws on.
 #[derive(Debug)]
@@ -79,12 +80,22 @@ pub fn finding<S: Recorded>(case: &Case<'_, S>) -> Finding {
         .filter_map(|entry| case.recorded(entry).completed_ns)
         .max()
         .unwrap_or_default();
+    let begun_ns = drawn
+        .iter()
+        .map(|operation| operation.invoked_ns)
+        .min()
+        .unwrap_or(time_ns);
     Finding {
         property: "linearizable".to_owned(),
-        class: story.class(),
+        class: story.class(case),
         key: case.partition.key.clone(),
         sentence: sentence::sentence(case, &story),
-        context: circumstances::context(case.events, &drawn, story.moment_ns(case).unwrap_or(time_ns)),
+        context: circumstances::context(
+            case.events,
+            begun_ns,
+            story.since_ns(case).unwrap_or(begun_ns),
+            story.moment_ns(case).unwrap_or(time_ns),
+        ),
         operations: drawn.into_iter().map(draw::<S>).collect(),
         state_before: before::state_before(case, &ids),
         longest_legal,
@@ -178,13 +189,27 @@ pub fn seconds(time_ns: u64) -> String {
 
 impl Story {
     /// The usual name.
-    fn class(&self) -> AnomalyClass {
+    fn class<S: Recorded>(&self, case: &Case<'_, S>) -> AnomalyClass {
         match self {
             Self::Phantom { .. } => AnomalyClass::PhantomValue,
             Self::FailedTookEffect { .. } => AnomalyClass::FailedTookEffect,
-            Self::Replaced { lost: false, .. } => AnomalyClass::StaleRead,
-            Self::Replaced { lost: true, .. } => AnomalyClass::LostWrite,
+            Self::Replaced { fate, .. } => match fate {
+                Fate::Lost => AnomalyClass::LostWrite,
+                Fate::Overwritten => AnomalyClass::LostUpdate,
+                Fate::Hidden => AnomalyClass::StaleRead,
+            },
             Self::LostUpdate { .. } => AnomalyClass::LostUpdate,
+            Self::Crossed { one, other } => {
+                let is_read = |id: usize| {
+                    let mut entries = case.minimal.entries.iter();
+                    entries.any(|entry| entry.id == id && matches!(class(entry), Class::Read(_)))
+                };
+                if is_read(one.late) || is_read(other.late) {
+                    AnomalyClass::StaleRead
+                } else {
+                    AnomalyClass::LostUpdate
+                }
+            }
             Self::Other => AnomalyClass::NotLinearizable,
         }
     }
@@ -195,8 +220,21 @@ impl Story {
             Self::Phantom { observer, .. }
             | Self::FailedTookEffect { observer, .. }
             | Self::Replaced { observer, .. } => *observer,
+            // The effect of one in doubt was seen later.
+            Self::LostUpdate { second, .. } if case.operations[*second].ending == Ending::Info => return None,
             Self::LostUpdate { second, .. } => *second,
+            Self::Crossed { other, .. } => other.late,
             Self::Other => return None,
+        };
+        Some(case.operations[id].invoked_ns)
+    }
+
+    /// Since when a fault may have had a part in it: the beginning of what was lost, where that is known.
+    fn since_ns<S: Recorded>(&self, case: &Case<'_, S>) -> Option<u64> {
+        let id = match self {
+            Self::Replaced { newer, .. } => *newer,
+            Self::LostUpdate { first, .. } => *first,
+            _ => return None,
         };
         Some(case.operations[id].invoked_ns)
     }
