@@ -13,8 +13,10 @@ pub enum Defect {
     /// A node that believes that it leads answers linearizable reads, its own and those that followers forward,
     /// without confirming with a quorum that it still does. Acts in `consensus::read`, before ReadIndex.
     ReadWithoutQuorum,
-    /// The leader answers a write once its own log has it, before a quorum does. The answer is what the applied
-    /// state would say. Acts in `consensus::write`, in place of waiting for the commit.
+    /// The leader answers a put or a delete once its own log holds it durably, before a quorum does, as if that
+    /// alone committed it; a transaction waits for its commit, and a read for all that the leader acknowledged. So
+    /// nothing is wrong until a leader is deposed, killed or cut off while only it has an entry: what it
+    /// acknowledged is lost. Acts in `consensus::write`, in place of waiting for the commit.
     AckBeforeQuorum,
     /// Every node reports log entries as durable before they are; the sync follows within 250 ms. Votes and
     /// truncations stay honest. Acts in the writer of the log (`wal::writer`). A kill shows it only with
@@ -42,7 +44,7 @@ impl Defect {
     pub fn summary(self) -> &'static str {
         match self {
             Self::ReadWithoutQuorum => "a deposed leader that has not noticed answers linearizable reads",
-            Self::AckBeforeQuorum => "the leader acknowledges a write before a quorum has it",
+            Self::AckBeforeQuorum => "the leader acknowledges a put before a quorum has it",
             Self::AckBeforeSync => "log entries are acknowledged up to 250 ms before they are durable",
         }
     }

@@ -9,7 +9,7 @@ use tribunal_proto::peer;
 use super::node::Node;
 use super::types::{Snapshot, Types};
 use super::wire::{self, Card, Forwarded, Proposed, SentSnapshot};
-use crate::service::Context;
+use crate::service::{Code, Context};
 
 /// Answers the calls of other members; every transport delivers to it.
 #[derive(Clone)]
@@ -97,7 +97,12 @@ impl<E: Env> PeerHandler<E> {
     async fn propose(&self, forwarded: Forwarded) -> Proposed {
         let command = match peer::Command::decode(forwarded.command) {
             Ok(command) => command,
-            Err(_) => return Proposed::NotAppended,
+            Err(error) => {
+                return Proposed::Failed {
+                    code: Code::Internal as u32,
+                    text: format!("a malformed command was forwarded: {error}"),
+                };
+            }
         };
         let within = std::time::Duration::from_millis(forwarded.within_ms);
         let context = Context {

@@ -25,8 +25,8 @@ pub struct LogStore<E: Env> {
     env: E,
     wal: Wal<E>,
     memory: Arc<Mutex<Memory>>,
-    /// Last index in memory plus one.
-    appended: Progress<E>,
+    /// Last index that is durable here, plus one.
+    durable: Progress<E>,
 }
 
 struct Memory {
@@ -63,12 +63,12 @@ impl<E: Env> LogStore<E> {
             entries,
             snapshot: None,
         };
-        let appended = Progress::new(memory.next_index());
+        let durable = Progress::new(memory.next_index());
         Ok(Self {
             env,
             wal,
             memory: Arc::new(Mutex::new(memory)),
-            appended,
+            durable,
         })
     }
 
@@ -82,14 +82,35 @@ impl<E: Env> LogStore<E> {
         self.lock().snapshot = Some(position);
     }
 
-    /// The last entry.
-    pub(super) fn last(&self) -> Option<Position> {
-        self.lock().last
+    /// Index of the next entry.
+    pub(super) fn next_index(&self) -> u64 {
+        self.lock().next_index()
     }
 
-    /// Changes whenever entries are appended; holds the next index.
-    pub(super) fn appended(&self) -> &Progress<E> {
-        &self.appended
+    /// Changes whenever entries became durable here; holds the index after the last of them.
+    pub(super) fn durable(&self) -> &Progress<E> {
+        &self.durable
+    }
+
+    /// Where this very proposal stands, at `from` or later: not one that is equal, but one that shares its bytes.
+    pub(super) fn position_of(&self, proposal: &Proposal, from: u64) -> Option<Position> {
+        let memory = self.lock();
+        let is_it = |entry: &Entry| match &entry.payload {
+            Payload::Normal(other) => std::ptr::eq(other.0.as_ptr(), proposal.0.as_ptr()),
+            Payload::Blank | Payload::Membership(_) => false,
+        };
+        let newest_first = memory.entries.iter().rev();
+        newest_first
+            .take_while(|(_, position)| position.index.0 >= from)
+            .find_map(|(entry, position)| is_it(entry).then_some(*position))
+    }
+
+    /// The payloads from index `from` up to `last`; none if the log does not hold them all, or holds others.
+    pub(super) fn payloads(&self, from: u64, last: Position) -> Option<Vec<Payload>> {
+        let memory = self.lock();
+        let holds = memory.position(from).is_some() && memory.position(last.index.0) == Some(last);
+        let entries = holds.then(|| memory.read(from..=last.index.0, usize::MAX))?;
+        Some(entries.into_iter().map(|entry| entry.payload).collect())
     }
 
     /// The log underneath.
@@ -247,11 +268,14 @@ impl<E: Env> RaftLogStorage<Types<E>> for LogStore<E> {
             }
             memory.next_index()
         };
+        let durable = self.durable.clone();
         let done = Box::new(move |result: Result<(), WalError>| {
+            if result.is_ok() {
+                durable.set(next);
+            }
             callback.io_completed(result.map_err(io::Error::from));
         });
         self.wal.append(written, done).await;
-        self.appended.set(next);
         Ok(())
     }
 
@@ -275,7 +299,9 @@ impl<E: Env> RaftLogStorage<Types<E>> for LogStore<E> {
             memory.last = after;
             after
         };
-        self.durably(|done| self.wal.truncate(after, done)).await
+        self.durably(|done| self.wal.truncate(after, done)).await?;
+        self.durable.set(after.map_or(0, |after| after.index.0 + 1));
+        Ok(())
     }
 
     async fn purge(&mut self, upto: LogId) -> Result<(), io::Error> {
@@ -310,7 +336,7 @@ impl<E: Env> Clone for LogStore<E> {
             env: self.env.clone(),
             wal: self.wal.clone(),
             memory: Arc::clone(&self.memory),
-            appended: self.appended.clone(),
+            durable: self.durable.clone(),
         }
     }
 }

@@ -63,6 +63,12 @@ impl<E: Env> Machine<E> {
         read(&self.read().kv)
     }
 
+    /// A copy of the applied state, and the index of the next entry.
+    pub(super) fn copy(&self) -> (Kv, u64) {
+        let state = self.read();
+        (state.kv.clone(), state.applied.map_or(0, |last| last.index + 1))
+    }
+
     /// Changes whenever entries were applied; holds the index of the next one.
     pub(super) fn applied(&self) -> &Progress<E> {
         &self.applied

@@ -2,8 +2,9 @@
 //!
 //! [`Node`] implements [`crate::service::Consensus`]. What it promises beyond Raft:
 //!
-//! - A command is proposed at most once. A follower forwards it to the leader it knows; it tries again only where
-//!   it is certain that nothing was appended: the leader refused before appending, or was not reached at all.
+//! - A command is proposed at most once. A follower forwards it to the leader it knows, and does so again only
+//!   where that one said itself that it appended nothing, since it does not lead. A command that got lost on the way
+//!   is never sent again, not even where it surely was not sent: its client gets an error that leaves it in doubt.
 //! - A linearizable read is served by any member from its own state, after the leader confirmed with a quorum that
 //!   it leads (ReadIndex, Raft dissertation §6.4) and the member has applied everything up to the index that the
 //!   leader named. A member that was just restarted is no exception: its state is behind until then, and a leader

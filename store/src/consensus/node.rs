@@ -92,6 +92,8 @@ pub(super) struct Inner<E: Env> {
     pub(super) settings: NodeSettings,
     /// What members said of themselves.
     cards: Mutex<BTreeMap<u64, Card>>,
+    /// With the defect `ack-before-quorum`: the last entry that was acknowledged before a quorum had it.
+    acknowledged: Mutex<(Term, LogIndex)>,
 }
 
 impl<E: Env> Node<E> {
@@ -145,6 +147,7 @@ impl<E: Env> Node<E> {
                 machine,
                 settings,
                 cards: Mutex::default(),
+                acknowledged: Mutex::default(),
             }),
         };
         drop(E::Runtime::spawn(node.clone().record_roles()));
@@ -197,6 +200,18 @@ impl<E: Env> Node<E> {
 
     pub(super) fn has(&self, defect: Defect) -> bool {
         self.inner.settings.defects.contains(&defect)
+    }
+
+    /// Planted defect `ack-before-quorum`: notes that an entry is acknowledged.
+    pub(super) fn note_acknowledged(&self, term: Term, index: LogIndex) {
+        let mut last = self.inner.acknowledged.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = (*last).max((term, index));
+    }
+
+    /// Planted defect `ack-before-quorum`: the last entry that this member acknowledged while it led in `term`.
+    pub(super) fn acknowledged_in(&self, term: Term) -> Option<LogIndex> {
+        let last = *self.inner.acknowledged.lock().unwrap_or_else(PoisonError::into_inner);
+        (last.0 == term).then_some(last.1)
     }
 
     /// The leader that this member knows.

@@ -68,10 +68,14 @@ impl<E: Env> Node<E> {
         match confirmed {
             Ok(Ok(linearizer)) => {
                 let read = linearizer.read_log_id();
-                ReadIndexed::At {
-                    term: read.committed_leader_id().term,
-                    index: read.index(),
+                let (term, mut index) = (read.committed_leader_id().term, read.index());
+                if self.has(Defect::AckBeforeQuorum)
+                    && let Some(acknowledged) = self.acknowledged_in(Term(term))
+                {
+                    // For the defect an acknowledged entry is as good as committed.
+                    index = index.max(acknowledged.0);
                 }
+                ReadIndexed::At { term, index }
             }
             Ok(Err(RaftError::Fatal(_))) => ReadIndexed::Stopped,
             Ok(Err(RaftError::APIError(_))) | Err(_) => ReadIndexed::NotLeader,

@@ -11,10 +11,11 @@ use tribunal_proto::etcdserverpb::ResponseHeader;
 use tribunal_proto::peer::{self, command_reply};
 
 use super::node::Node;
-use super::types::Proposal;
+use super::types::{Payload, Proposal};
 use super::wire::{self, Forwarded, Proposed};
 use crate::defect::Defect;
 use crate::service::{ApiError, Applied, Code, Context};
+use crate::wal::Position;
 
 /// How one attempt to write ended.
 enum Attempt {
@@ -74,58 +75,89 @@ impl<E: Env> Node<E> {
     async fn propose_here(&self, proposal: &Proposal, command: &peer::Command, deadline: Duration) -> Attempt {
         let left = deadline.saturating_sub(self.now());
         if left.is_zero() {
-            return Attempt::NotAppended;
+            return Attempt::Failed(ApiError::timed_out());
         }
-        if self.has(Defect::AckBeforeQuorum) {
-            return self.acknowledge_before_quorum(proposal, command, left).await;
-        }
-        let written = E::Runtime::timeout(left, self.raft().client_write(proposal.clone())).await;
-        match written {
-            Ok(Ok(response)) => Attempt::Applied(Applied {
+        let written = if self.has(Defect::AckBeforeQuorum) && is_put_or_delete(command) {
+            E::Runtime::timeout(left, self.acknowledge_before_quorum(proposal)).await
+        } else {
+            E::Runtime::timeout(left, self.commit(proposal.clone())).await
+        };
+        written.unwrap_or(Attempt::Failed(ApiError::timed_out()))
+    }
+
+    /// Proposes and waits until it is applied.
+    async fn commit(&self, proposal: Proposal) -> Attempt {
+        match self.raft().client_write(proposal).await {
+            Ok(response) => Attempt::Applied(Applied {
                 reply: response.data.0,
                 term: Term(response.log_id.leader_id.term),
                 index: LogIndex(response.log_id.index),
             }),
-            Ok(Err(error)) => refused(error),
-            Err(_) => Attempt::Failed(ApiError::timed_out()),
+            Err(error) => refused(error),
         }
     }
 
-    /// Planted defect `ack-before-quorum`: answers once the own log has grown, with what the applied state makes
-    /// of the command. If consensus refuses the command first, that is the answer.
-    async fn acknowledge_before_quorum(&self, proposal: &Proposal, command: &peer::Command, left: Duration) -> Attempt {
-        let reply = self.inner.machine.with_state(|kv| kv.clone().apply(command));
-        let appended = self.inner.log.appended();
-        let next = appended.get();
-        let raft = self.raft().clone();
-        let proposal = proposal.clone();
-        let write = E::Runtime::spawn(async move { raft.client_write(proposal).await });
-        let grown = appended.reaches(next + 1);
-        match E::Runtime::timeout(left, E::Runtime::select2(write, grown)).await {
-            Ok(Select2::First(Ok(Ok(response)))) => Attempt::Applied(Applied {
-                reply: response.data.0,
-                term: Term(response.log_id.leader_id.term),
-                index: LogIndex(response.log_id.index),
-            }),
-            Ok(Select2::First(Ok(Err(error)))) => refused(error),
-            Ok(Select2::First(Err(_)) | Select2::Second(Err(_))) => Attempt::Failed(ApiError::stopped()),
-            Ok(Select2::Second(Ok(_))) => {
-                let last = self.inner.log.last();
-                Attempt::Applied(Applied {
-                    reply,
-                    term: last.map(|last| last.term).unwrap_or_default(),
-                    index: last.map(|last| last.index).unwrap_or_default(),
-                })
+    /// Planted defect `ack-before-quorum`: answers once the own log holds the entry durably, as if that alone
+    /// committed it. The answer is what applying the entry will give if nothing in the log is lost.
+    async fn acknowledge_before_quorum(&self, proposal: &Proposal) -> Attempt {
+        let from = self.inner.log.next_index();
+        let (node, own) = (self.clone(), proposal.clone());
+        let committed = E::Runtime::spawn(async move { node.commit(own).await });
+        match E::Runtime::select2(committed, self.foretell(proposal, from)).await {
+            Select2::First(Ok(attempt)) => attempt,
+            Select2::First(Err(_)) => Attempt::Failed(ApiError::stopped()),
+            Select2::Second(applied) => {
+                self.note_acknowledged(applied.term, applied.index);
+                Attempt::Applied(applied)
             }
-            Err(_) => Attempt::Failed(ApiError::timed_out()),
         }
     }
 
-    /// Forwards to the leader. The call is made once: whether an unanswered one was executed, nobody knows.
+    /// Waits until the own log holds `proposal` durably, at `from` or later, and foretells its reply: from a copy
+    /// of the applied state and the entries that are still to be applied. Waits for ever where it has been applied
+    /// meanwhile, or is not in the log any more: consensus knows the answer then.
+    async fn foretell(&self, proposal: &Proposal, from: u64) -> Applied {
+        let log = &self.inner.log;
+        loop {
+            let next = log.durable().get();
+            match log.position_of(proposal, from) {
+                Some(position) if position.index.0 < next => {
+                    let Some(reply) = self.reply_at(position) else { break };
+                    return Applied {
+                        reply,
+                        term: position.term,
+                        index: position.index,
+                    };
+                }
+                _ if log.durable().reaches(next + 1).await.is_ok() => {}
+                _ => break,
+            }
+        }
+        std::future::pending().await
+    }
+
+    /// What applying the entries up to `position` gives for the last of them.
+    fn reply_at(&self, position: Position) -> Option<peer::CommandReply> {
+        let (mut kv, next) = self.inner.machine.copy();
+        let mut last = None;
+        for payload in self.inner.log.payloads(next, position)? {
+            last = match payload {
+                Payload::Normal(proposal) => Some(kv.apply(&peer::Command::decode(proposal.0).ok()?)),
+                Payload::Blank | Payload::Membership(_) => None,
+            };
+        }
+        last
+    }
+
+    /// Forwards to the leader. The call is made once: whether an unanswered one was executed, nobody knows, and
+    /// nothing but the leader's own word that it appended nothing allows another one.
     async fn forward(&self, leader: MemberId, context: Context, proposal: &Proposal, deadline: Duration) -> Attempt {
         let left = deadline.saturating_sub(self.now());
-        if context.forwarded || left.is_zero() {
+        if context.forwarded {
             return Attempt::NotAppended;
+        }
+        if left.is_zero() {
+            return Attempt::Failed(ApiError::timed_out());
         }
         let forwarded = Forwarded {
             operation: context.operation,
@@ -138,7 +170,7 @@ impl<E: Env> Node<E> {
             .await;
         let bytes = match answer {
             Ok(bytes) => bytes,
-            Err(CallError::Refused(_)) => return Attempt::NotAppended,
+            Err(CallError::Refused(_)) => return Attempt::Failed(self.lost_on_the_way(leader, deadline).await),
             Err(CallError::TimedOut(_)) => return Attempt::Failed(ApiError::timed_out()),
         };
         match wire::decode(wire::PROPOSE, &bytes) {
@@ -155,6 +187,24 @@ impl<E: Env> Node<E> {
             Err(error) => malformed(&error),
         }
     }
+
+    /// The error for a command that the leader never got: it is not sent again. As in etcd, where such a message is
+    /// dropped and its request waits in vain, the client is told when its time is over; but sooner if the leader
+    /// that was meant is the leader no more.
+    async fn lost_on_the_way(&self, leader: MemberId, deadline: Duration) -> ApiError {
+        while self.pause(deadline).await {
+            if self.leader() != Some(leader) {
+                return ApiError::timed_out_leader_failed();
+            }
+        }
+        ApiError::timed_out_connection_lost()
+    }
+}
+
+/// The kinds of commands that the planted defect `ack-before-quorum` is about.
+fn is_put_or_delete(command: &peer::Command) -> bool {
+    use peer::command::Request;
+    matches!(command.request, Some(Request::Put(_) | Request::DeleteRange(_)))
 }
 
 /// The leader's answer cannot be read; what it did is unknown.

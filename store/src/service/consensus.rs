@@ -82,7 +82,7 @@ pub struct MemberInfo {
 pub trait Consensus: Clone + Send + Sync + 'static {
     /// Proposes a command and waits until it is committed and applied by the leader.
     ///
-    /// A follower forwards it once, and repeats that only where it is certain that nothing was appended. An error
+    /// A follower forwards it once, and repeats that only where the other said that it appended nothing. An error
     /// says nothing about whether the command takes effect, unless it was refused before it was appended. A
     /// command that is applied and refused by the state machine is no error here: see [`Applied::reply`].
     fn propose(
