@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tribunal_checker::{JudgeError, Judgement};
 use tribunal_history::report::{RunOutcome, RunSummary, RunVerdict};
-use tribunal_history::{Event, Finding, Outcome, Property, PropertyClass, Report, Schedule};
+use tribunal_history::{Event, FaultKind, Finding, Outcome, Property, PropertyClass, Report, Schedule, Select, Step};
 use tribunal_nemesis::Coverage;
 use tribunal_workload::{NodeProgress, NodeReads, progress_property};
 
@@ -54,7 +54,7 @@ pub fn report(
     properties.push(final_reads(seen));
     let coverage = Coverage::of(schedule, events);
     properties.push(coverage.property());
-    properties.push(leader_change(plan, leaders.len()));
+    properties.push(leader_change(plan, schedule, leaders.len()));
     properties.push(enough_operations(plan, ok));
     properties.push(harness(seen));
 
@@ -193,12 +193,19 @@ fn no_crash(seen: &Observed) -> Property {
     )
 }
 
-fn leader_change(plan: &Plan, leaders: usize) -> Property {
+/// Elections were tested: demanded where a fault was long enough to depose a leader. A leader that only hears
+/// nothing may go on leading, since its followers still hear it.
+fn leader_change(plan: &Plan, schedule: &Schedule, leaders: usize) -> Property {
     let changes = leaders.saturating_sub(1);
+    let deposing = |step: &Step| {
+        let aimed = !matches!(step.fault.select(), Select::Nodes { .. });
+        let long = Duration::from_millis(step.duration_ms) > plan.election * 4;
+        aimed && long && step.fault.kind() != FaultKind::IsolateInbound && plan.nodes > 1
+    };
     let (verdict, detail) = match changes {
-        _ if plan.kinds.is_empty() || plan.nodes < 2 => (
+        0 if !schedule.steps.iter().any(deposing) => (
             Outcome::Vacuous,
-            format!("{} seen; none was provoked", counted(changes, "change")),
+            "no fault was long enough and aimed at the leader".to_owned(),
         ),
         0 => (
             Outcome::Fail,

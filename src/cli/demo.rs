@@ -40,7 +40,14 @@ pub fn run(args: DemoArgs) -> u8 {
         ..ExitPolicy::default()
     };
     match execute(&plan, &policy, false) {
-        Ok(report) => report.verdict.exit_code,
+        Ok(report) => {
+            if report.verdict.exit_code == 0 {
+                eprintln!("The planted bug was caught; the report shows how.");
+            } else {
+                eprintln!("The planted bug was not caught this time; another seed may have the faults that it takes.");
+            }
+            report.verdict.exit_code
+        }
         Err(error) => {
             complain(&error);
             FAILED
