@@ -280,6 +280,31 @@ fn requests_that_wait_together_share_one_sync() {
     });
 }
 
+/// What is appended and truncated before the first sync: the events, read in their order, must end where the log
+/// does, or its boot would look as if entries had been lost.
+#[test]
+fn evidence_of_a_truncation_comes_after_that_of_what_it_cuts() {
+    // One thread, so that both requests wait when the writer looks.
+    tokio_test::block_on(async {
+        let env = MemoryEnv::default();
+        let (wal, _) = Wal::open(&env, settings(1 << 20)).await.expect("opens");
+        let all = entries(None, 1, &["a", "b", "c"]);
+        let kept = all[0].position;
+        let (appended, first) = told();
+        wal.append(all, appended).await;
+        let (truncated, second) = told();
+        wal.truncate(Some(kept), truncated).await;
+        first.await.expect("told").expect("durable");
+        second.await.expect("told").expect("durable");
+        let last = env.recorded().into_iter().fold(None, |last, evidence| match evidence {
+            Evidence::Persist { to, .. } => Some(to),
+            Evidence::Truncate { after } => Some(after),
+            _ => last,
+        });
+        assert_eq!(last, Some(kept.index), "{:?}", env.recorded());
+    });
+}
+
 #[test]
 fn a_failed_sync_stops_the_log_for_good() {
     block_on(async {

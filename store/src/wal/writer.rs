@@ -2,8 +2,8 @@
 //!
 //! Requests come through a queue in the order in which consensus made them. The task takes everything that is
 //! queued, up to a bound, encodes it into one batch, writes it, syncs once, records evidence of what became
-//! durable, and completes the callbacks in order. A truncation ends its batch, so that it is durable before
-//! the next entry is written.
+//! durable, and completes the callbacks in order. A truncation is a batch of its own: what it cuts is durable, and
+//! evidence of it recorded, before it; and it is durable before the next entry is written.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -246,7 +246,7 @@ impl<E: Env> Writer<E> {
         }
     }
 
-    /// Takes jobs up to the bound or a truncation and writes them as one batch.
+    /// Takes jobs up to the bound or a truncation, or one truncation, and writes them as one batch.
     async fn take_batch(&mut self, waiting: &mut VecDeque<Job>) -> (Outcome, Result<(), WalError>) {
         let mut outcome = Outcome {
             entries_only: true,
@@ -256,8 +256,11 @@ impl<E: Env> Writer<E> {
         let mut records = Vec::new();
         let mut index_max = None;
         while records.len() < BATCH_BYTES_MAX {
+            let cuts = matches!(waiting.front(), Some(Job::Truncate(..)));
+            if cuts && !outcome.callbacks.is_empty() {
+                break;
+            }
             let Some(job) = waiting.pop_front() else { break };
-            let cuts = matches!(job, Job::Truncate(..));
             match job {
                 Job::Append(entries, done) => {
                     self.append(entries, &mut records, &mut index_max, &mut outcome.evidence);
@@ -275,6 +278,11 @@ impl<E: Env> Writer<E> {
                 }
                 Job::Committed(index, term) => self.put(Record::Committed { index, term }, &mut records),
                 Job::Truncate(after, done) => {
+                    // Evidence of what is cut comes before that of the cut.
+                    if let Err(error) = self.sync(Outcome::default()).await {
+                        done(Err(error.clone()));
+                        return (outcome, Err(error));
+                    }
                     self.put(Record::Truncate(after), &mut records);
                     outcome.entries_only = false;
                     outcome.callbacks.push(done);
