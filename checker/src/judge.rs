@@ -11,7 +11,9 @@ use crate::explain::{self, Case};
 use crate::linearizability::rounds::{Decision, decide};
 use crate::linearizability::{Entry, HardSpot, Partition, verify};
 use crate::minimise::minimise;
-use crate::spec::{ParseOperation, Recorded, Register};
+use crate::spec::{
+    CasRegister, Counter, FifoQueue, Kv, Mutex, ParseOperation, Recorded, Register, Set, UniqueIds, UnorderedQueue,
+};
 
 /// What a judgement may cost.
 #[derive(Clone, Debug)]
@@ -109,7 +111,17 @@ const fn specification<S: Recorded>() -> Specification {
 
 /// All specifications, by name.
 pub fn specifications() -> &'static [Specification] {
-    const ALL: &[Specification] = &[specification::<Register>()];
+    const ALL: &[Specification] = &[
+        specification::<CasRegister>(),
+        specification::<Counter>(),
+        specification::<FifoQueue>(),
+        specification::<Kv>(),
+        specification::<Mutex>(),
+        specification::<Register>(),
+        specification::<Set>(),
+        specification::<UniqueIds>(),
+        specification::<UnorderedQueue>(),
+    ];
     ALL
 }
 
@@ -143,7 +155,7 @@ pub fn judge_as<S: Recorded>(events: &[Event], options: &Options) -> Result<Judg
         reads: partitions
             .iter()
             .flat_map(|partition| &partition.entries)
-            .filter(|entry| entry.is_required() && S::class(&entry.op, entry.ret.as_ref()).observed().is_some())
+            .filter(|entry| entry.is_required() && entry.ret.as_ref().is_some_and(|ret| S::observes(&entry.op, ret)))
             .count(),
         indeterminate: count(&operations, Ending::Info),
         failed: count(&operations, Ending::Fail),

@@ -2,7 +2,8 @@
 //!
 //! Every step is a relaxation: it never turns a legal history into an illegal one, so what is left is a part of
 //! the truth that is wrong by itself. A guess at two values that contradict each other ([`two_values`]) is tried
-//! first, as one big relaxation. Then, in order:
+//! first, as one big relaxation; what needs any value but one stands in the way of step 3 and goes before that if it can.
+//! Then, in order:
 //!
 //! 1. **Cut the suffix** after the first completion that leaves no explanation. What was open then is in doubt
 //!    and its result is erased.
@@ -13,7 +14,7 @@
 //!    the one that makes it to the next that makes another, and what makes that one does not look: so all of
 //!    them can be taken out and the rest stays legal. This holds for repeated values too, since all makers of
 //!    the value go, and it covers writes that nobody observed. It is used only where every operation has a
-//!    [`Class`](crate::spec::Class) and every required one its result.
+//!    [`Class`](crate::spec::Class) that names its values and every required one its result.
 //! 4. **Drop reads**, failed compares among them: they change nothing.
 //! 5. Give the compare-and-sets back what was taken in step 2, where the value they compared with is still there.
 //!
@@ -51,7 +52,8 @@ pub struct Minimal<S: Spec> {
 /// Shrinks `partition`, which nothing explains, in about `steps_max` steps of search.
 pub fn minimise<S: Spec>(partition: &Partition<S>, steps_max: u64) -> Minimal<S> {
     let mut prover = Prover { steps: 0, steps_max };
-    let all = &partition.entries;
+    let fewer = without_differs(&mut prover, &partition.entries);
+    let all = fewer.as_ref().unwrap_or(&partition.entries);
     let guess = values_are_known(all).then(|| guess(&mut prover, all)).flatten();
     let end = cut(&mut prover, guess.as_ref().unwrap_or(all));
     let until = |entries: &[Entry<S>]| end.map_or_else(|| entries.to_vec(), |end| prefix(entries, end));
@@ -176,7 +178,7 @@ fn prefix<S: Spec>(entries: &[Entry<S>], end: u64) -> Vec<Entry<S>> {
             }
             entry
         })
-        .filter(|entry| entry.is_required() || !matches!(class(entry), Class::Read(_)))
+        .filter(|entry| entry.is_required() || !class(entry).is_read())
         .collect()
 }
 
@@ -184,11 +186,22 @@ fn class<S: Spec>(entry: &Entry<S>) -> Class {
     S::class(&entry.op, entry.ret.as_ref())
 }
 
-/// The precondition of step 3.
+/// The precondition of step 3. What needs any value but one may need a value that it does not name.
 fn values_are_known<S: Spec>(entries: &[Entry<S>]) -> bool {
-    entries
-        .iter()
-        .all(|entry| class(entry) != Class::Opaque && (entry.ret.is_some() || !entry.is_required()))
+    entries.iter().all(|entry| {
+        let is_known = !matches!(class(entry), Class::Opaque | Class::Differs(_));
+        is_known && (entry.ret.is_some() || !entry.is_required())
+    })
+}
+
+/// The entries without those that need any value but one, if they are illegal without them.
+fn without_differs<S: Spec>(prover: &mut Prover, entries: &[Entry<S>]) -> Option<Vec<Entry<S>>> {
+    let differs = |entry: &Entry<S>| matches!(class(entry), Class::Differs(_));
+    if !entries.iter().any(differs) {
+        return None;
+    }
+    let fewer: Vec<Entry<S>> = entries.iter().filter(|entry| !differs(entry)).cloned().collect();
+    prover.illegal(&fewer).then_some(fewer)
 }
 
 /// The weaker form of an entry, if it has one.
@@ -272,7 +285,7 @@ fn with_values<S: Spec>(entries: &[Entry<S>], mut kept: BTreeSet<&Value>) -> Vec
 
 /// Step 4.
 fn drop_reads<S: Spec>(prover: &mut Prover, entries: Vec<Entry<S>>) -> Vec<Entry<S>> {
-    let is_read = |entry: &Entry<S>| matches!(class(entry), Class::Read(_));
+    let is_read = |entry: &Entry<S>| class(entry).is_read();
     let reads: Vec<usize> = (0..entries.len()).filter(|&place| is_read(&entries[place])).collect();
     let build = |kept: &[usize]| -> Vec<Entry<S>> {
         let kept: BTreeSet<usize> = kept.iter().copied().collect();

@@ -13,11 +13,29 @@ use std::hash::{Hash, Hasher};
 
 use tribunal_history::{Operation, Seq, Value};
 
+pub mod cas_register;
+pub mod counter;
+mod fields;
+pub mod fifo_queue;
+pub mod kv;
 mod many;
+pub mod mutex;
 pub mod register;
+pub mod set;
+pub mod unique_ids;
+pub mod unordered_queue;
 
+pub use cas_register::CasRegister;
+pub use counter::Counter;
+pub use fields::Fields;
+pub use fifo_queue::FifoQueue;
+pub use kv::Kv;
 pub use many::Many;
+pub use mutex::Mutex;
 pub use register::Register;
+pub use set::Set;
+pub use unique_ids::UniqueIds;
+pub use unordered_queue::UnorderedQueue;
 
 /// A sequential object; the implementing type is its state, and `Default` is its initial state.
 ///
@@ -79,6 +97,8 @@ pub trait Spec: Clone + Eq + Hash + Default {
 pub enum Class {
     /// Leaves the state as it is. With a value: legal nowhere but where the object holds it.
     Read(Option<Value>),
+    /// Leaves the state as it is, and is legal nowhere but where the object holds another value than this.
+    Differs(Value),
     /// The object holds this value afterwards, whatever it held before.
     Write(Value),
     /// With a result: legal nowhere but where the object holds `from`, and it holds `to` afterwards. Without a
@@ -99,15 +119,20 @@ impl Class {
         match self {
             Self::Read(value) => value.as_ref(),
             Self::Update { from, .. } => Some(from),
-            Self::Write(_) | Self::Opaque => None,
+            Self::Differs(_) | Self::Write(_) | Self::Opaque => None,
         }
+    }
+
+    /// Whether it leaves every state as it is.
+    pub fn is_read(&self) -> bool {
+        matches!(self, Self::Read(_) | Self::Differs(_))
     }
 
     /// The value that the object holds after.
     pub fn made(&self) -> Option<&Value> {
         match self {
             Self::Write(value) | Self::Update { to: value, .. } => Some(value),
-            Self::Read(_) | Self::Opaque => None,
+            Self::Read(_) | Self::Differs(_) | Self::Opaque => None,
         }
     }
 }
@@ -121,6 +146,13 @@ pub trait Recorded: Spec {
 
     /// Reads what was asked, and what came back if the operation ended ok.
     fn parse(operation: &Operation) -> Result<(Self::Op, Option<Self::Ret>), ParseOperation>;
+
+    /// Whether this result could have been wrong, so that it tells something of the object. A history without any such
+    /// result proves nothing.
+    fn observes(op: &Self::Op, ret: &Self::Ret) -> bool {
+        let class = Self::class(op, Some(ret));
+        class.observed().is_some() || matches!(class, Class::Differs(_))
+    }
 
     /// The operation for people, such as `read k2 → 17`.
     fn label(operation: &Operation) -> String;

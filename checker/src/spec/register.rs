@@ -21,9 +21,9 @@
 
 use std::sync::Arc;
 
-use tribunal_history::{Ending, Operation, Seq, Value};
+use tribunal_history::{Ending, Operation, Value};
 
-use super::{Class, ParseOperation, Recorded, Spec};
+use super::{Class, Fields, ParseOperation, Recorded, Spec};
 
 /// The register under one key.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -164,13 +164,13 @@ impl Recorded for Register {
     const SUMMARY: &'static str = "a register under each key: read, write, compare-and-set";
 
     fn parse(operation: &Operation) -> Result<(Op, Option<Ret>), ParseOperation> {
-        let reader = Fields { operation };
+        let reader = Fields::of::<Self>(operation);
         let key: Arc<str> = reader.key()?.into();
-        let done = operation.ending == Ending::Ok;
+        let done = reader.is_done();
         let (action, ret) = match operation.function.as_str() {
             "read" => {
                 let ret = done
-                    .then(|| reader.value_or_null("a value or null as output", &operation.output))
+                    .then(|| value_or_null(&operation.output, || reader.wrong_output("a value or null as output")))
                     .transpose()?;
                 (Action::Read, ret.map(Ret::Value))
             }
@@ -178,18 +178,18 @@ impl Recorded for Register {
                 if done && !operation.output.is_null() {
                     return Err(reader.wrong_output("null as output"));
                 }
-                (Action::Write(reader.new_value()?), done.then_some(Ret::Written))
+                (Action::Write(new_value(&reader)?), done.then_some(Ret::Written))
             }
             "cas" => {
                 let Some(expect) = operation.input.get("expect") else {
                     return Err(reader.wrong_input("an input with \"expect\", a value or null"));
                 };
-                let expect = reader.input_value_or_null("a value or null as \"expect\"", expect)?;
-                let value = reader.new_value()?;
-                let ret = done.then(|| reader.swapped()).transpose()?;
+                let expect = value_or_null(expect, || reader.wrong_input("a value or null as \"expect\""))?;
+                let value = new_value(&reader)?;
+                let ret = done.then(|| swapped(&reader)).transpose()?;
                 (Action::Cas { expect, value }, ret)
             }
-            _ => return Err(reader.wrong(operation.invoked, "read, write or cas", operation.function.clone())),
+            _ => return Err(reader.wrong_function("read, write or cas")),
         };
         Ok((Op { key, action }, ret))
     }
@@ -230,68 +230,26 @@ impl Recorded for Register {
     }
 }
 
-/// Reads the fields of one operation, and says what is wrong with them.
-struct Fields<'a> {
-    operation: &'a Operation,
+fn new_value(reader: &Fields<'_>) -> Result<Value, ParseOperation> {
+    match reader.operation.input.get("value") {
+        Some(value @ (Value::Int(_) | Value::Text(_))) => Ok(value.clone()),
+        _ => Err(reader.wrong_input("an input with \"value\", a whole number or a text")),
+    }
 }
 
-impl Fields<'_> {
-    fn wrong(&self, seq: Seq, expected: &'static str, found: String) -> ParseOperation {
-        ParseOperation {
-            seq,
-            specification: Register::NAME,
-            function: self.operation.function.clone(),
-            expected,
-            found,
-        }
+fn value_or_null(value: &Value, wrong: impl FnOnce() -> ParseOperation) -> Result<Value, ParseOperation> {
+    match value {
+        Value::Null | Value::Int(_) | Value::Text(_) => Ok(value.clone()),
+        _ => Err(wrong()),
     }
+}
 
-    fn wrong_input(&self, expected: &'static str) -> ParseOperation {
-        let found = self.operation.input.to_string();
-        self.wrong(self.operation.invoked, expected, found)
-    }
-
-    fn wrong_output(&self, expected: &'static str) -> ParseOperation {
-        let seq = self.operation.completed.unwrap_or(self.operation.invoked);
-        self.wrong(seq, expected, self.operation.output.to_string())
-    }
-
-    fn key(&self) -> Result<&str, ParseOperation> {
-        self.operation
-            .input
-            .get("key")
-            .and_then(Value::as_text)
-            .ok_or_else(|| self.wrong_input("an input with \"key\", a text"))
-    }
-
-    fn new_value(&self) -> Result<Value, ParseOperation> {
-        match self.operation.input.get("value") {
-            Some(value @ (Value::Int(_) | Value::Text(_))) => Ok(value.clone()),
-            _ => Err(self.wrong_input("an input with \"value\", a whole number or a text")),
-        }
-    }
-
-    fn input_value_or_null(&self, expected: &'static str, value: &Value) -> Result<Value, ParseOperation> {
-        match value {
-            Value::Null | Value::Int(_) | Value::Text(_) => Ok(value.clone()),
-            _ => Err(self.wrong_input(expected)),
-        }
-    }
-
-    fn value_or_null(&self, expected: &'static str, value: &Value) -> Result<Value, ParseOperation> {
-        match value {
-            Value::Null | Value::Int(_) | Value::Text(_) => Ok(value.clone()),
-            _ => Err(self.wrong_output(expected)),
-        }
-    }
-
-    fn swapped(&self) -> Result<Ret, ParseOperation> {
-        const EXPECTED: &str = "{\"swapped\":true} or {\"swapped\":false,\"actual\":VALUE} as output";
-        let output = &self.operation.output;
-        match (output.get("swapped").and_then(Value::as_bool), output.get("actual")) {
-            (Some(true), None) => Ok(Ret::Swapped),
-            (Some(false), Some(actual)) => self.value_or_null(EXPECTED, actual).map(Ret::Differs),
-            _ => Err(self.wrong_output(EXPECTED)),
-        }
+fn swapped(reader: &Fields<'_>) -> Result<Ret, ParseOperation> {
+    const EXPECTED: &str = "{\"swapped\":true} or {\"swapped\":false,\"actual\":VALUE} as output";
+    let output = &reader.operation.output;
+    match (output.get("swapped").and_then(Value::as_bool), output.get("actual")) {
+        (Some(true), None) => Ok(Ret::Swapped),
+        (Some(false), Some(actual)) => value_or_null(actual, || reader.wrong_output(EXPECTED)).map(Ret::Differs),
+        _ => Err(reader.wrong_output(EXPECTED)),
     }
 }

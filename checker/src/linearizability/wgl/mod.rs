@@ -391,7 +391,7 @@ impl<'a, S: Spec> Wgl<'a, S> {
         let makes = self.prepared.unknown[class as usize].makes;
         match &self.prepared.values {
             Some(values) if makes != NONE => {
-                values.observers[makes as usize] > 0 || values.compared_in_doubt[makes as usize]
+                values.observers[makes as usize] > 0 || values.compared_in_doubt[makes as usize] || values.any_but_one
             }
             _ => true,
         }

@@ -60,6 +60,9 @@ pub struct Values {
     pub makers: Vec<u32>,
     /// Whether an unknown operation compares with the value.
     pub compared_in_doubt: Vec<bool>,
+    /// Whether an operation needs the object to hold anything but a certain value, so that a value may be needed that
+    /// nothing observes.
+    pub any_but_one: bool,
     /// The initial value.
     pub initial: u32,
 }
@@ -78,6 +81,7 @@ impl Prepared {
         let mut numbers = Numbers::default();
         let initial = numbers.of(&S::default().value());
         let mut known = true;
+        let mut any_but_one = false;
         let mut required = Vec::new();
         let mut unknown: Vec<Unknown> = Vec::new();
         let mut compared: Vec<u32> = Vec::new();
@@ -88,6 +92,7 @@ impl Prepared {
             let makes = class.made().map_or(NONE, |value| numbers.of(value));
             let observes = class.observed().map_or(NONE, |value| numbers.of(value));
             known &= class != Class::Opaque;
+            any_but_one |= matches!(class, Class::Differs(_));
             if let Some(end) = entry.end {
                 // Whether a comparison with an erased result held is open, and so is what it makes.
                 known &= entry.ret.is_some() || !matches!(class, Class::Update { .. });
@@ -96,11 +101,11 @@ impl Prepared {
                     entry: place as u32,
                     end,
                     twin: *twins.entry((&entry.op, &entry.ret)).or_insert(next),
-                    reads: matches!(class, Class::Read(_)),
+                    reads: class.is_read(),
                     observes,
                     makes,
                 });
-            } else if !matches!(class, Class::Read(_)) {
+            } else if !class.is_read() {
                 // A read in doubt changes nothing and says nothing.
                 let place_of_class = *classes.entry(&entry.op).or_insert_with(|| {
                     unknown.push(Unknown {
@@ -122,6 +127,7 @@ impl Prepared {
                 observers: vec![0; numbers.len()],
                 makers: vec![0; numbers.len()],
                 compared_in_doubt: vec![false; numbers.len()],
+                any_but_one,
                 initial,
             };
             for operation in &required {
