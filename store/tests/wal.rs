@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use openraft_rt_tokio::TokioRuntime;
 use support::{MemoryDisk, MemoryEnv};
-use tribunal_env::AsyncRuntime as _;
+use tribunal_env::{AsyncRuntime as _, Disk as _};
 use tribunal_history::{Evidence, LogIndex, MemberId, Term};
 use tribunal_store::wal::snapshot::Stored;
 use tribunal_store::wal::{self, Ballot, Done, Entry, Image, Position, Record, Settings, SnapshotStore, Wal, WalError};
@@ -302,6 +302,25 @@ fn evidence_of_a_truncation_comes_after_that_of_what_it_cuts() {
             _ => last,
         });
         assert_eq!(last, Some(kept.index), "{:?}", env.recorded());
+    });
+}
+
+/// Without its first segment a log has a hole before its first entry, unless what was in it is purged.
+#[test]
+fn a_lost_first_segment_is_an_error() {
+    block_on(async {
+        let payload = "x".repeat(300);
+        let all = entries(None, 1, &[payload.as_str(); 4]);
+        let asks: Vec<_> = all.iter().map(|entry| Ask::Append(vec![entry.clone()])).collect();
+        let (disk, image) = live(&asks, 512).await.pop().expect("a state");
+        assert_eq!(image.entries.len(), 4);
+        disk.remove(FIRST_SEGMENT).await.expect("is there");
+        let second = "wal/0000000000000002.wal";
+        disk.remove(second).await.expect("is there");
+        match recover(disk, 512).await {
+            Err(WalError::Corrupt { what, .. }) => assert!(what.contains("before it"), "{what}"),
+            other => panic!("{other:?}"),
+        }
     });
 }
 

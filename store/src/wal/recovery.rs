@@ -110,6 +110,19 @@ impl Image {
     }
 }
 
+impl Image {
+    /// What is missing between what was purged and the first entry; it was in segments that are gone.
+    fn hole(&self) -> Option<String> {
+        let next = self.purged.map_or(0, |purged| purged.index.0 + 1);
+        let first = match self.entries.front() {
+            Some(entry) => entry.position.index.0,
+            None => self.last.map_or(0, |last| last.index.0 + 1),
+        };
+        (first != next)
+            .then(|| format!("entry {next} is missing: the log starts with {first}, a segment before it is gone"))
+    }
+}
+
 /// A segment on disk.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Segment {
@@ -217,6 +230,11 @@ pub(super) async fn recover<E: Env>(env: &E) -> Result<Recovered<<E::Disk as Dis
             }
             recovered.active = Some((file, size.max(end), end));
         }
+    }
+    if let Some(what) = recovered.image.hole() {
+        let first = numbers.first().copied().unwrap_or_default();
+        let path = path_of(first);
+        return Err(WalError::Corrupt { path, offset: 0, what });
     }
     Ok(recovered)
 }
