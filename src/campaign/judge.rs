@@ -145,6 +145,8 @@ fn final_reads(seen: &Observed) -> Property {
         .collect();
     let (verdict, detail) = if reads.is_empty() {
         (Outcome::Vacuous, "the run ended before its final reads".to_owned())
+    } else if read == 0 && unread.is_empty() {
+        (Outcome::Vacuous, "no key was used, so none was read".to_owned())
     } else if unread.is_empty() {
         (
             Outcome::Pass,
@@ -337,7 +339,33 @@ pub fn grouped(number: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use tribunal_history::NodeId;
+    use tribunal_workload::Counts;
+
     use super::*;
+
+    #[test]
+    fn final_reads_of_nothing_show_nothing() {
+        let keys = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
+        let verdict = |read: &[&str], unread: &[&str]| {
+            let reads = NodeReads {
+                node: NodeId(1),
+                read: keys(read),
+                unread: keys(unread),
+                counts: Counts::default(),
+            };
+            final_reads(&Observed {
+                final_reads: Some(vec![reads]),
+                ..Observed::default()
+            })
+            .verdict
+        };
+        assert_eq!(verdict(&["k0"], &[]), Outcome::Pass);
+        assert_eq!(verdict(&["k0"], &["k1"]), Outcome::Fail);
+        assert_eq!(verdict(&[], &[]), Outcome::Vacuous, "no key was ever used");
+    }
 
     #[test]
     fn numbers_are_grouped() {

@@ -56,7 +56,8 @@ impl TonicClient {
     fn request<T>(&self, message: T, within: Duration) -> Request<T> {
         let mut request = Request::new(message);
         request.set_timeout(within);
-        let operation = self.operations.fetch_add(1, Ordering::Relaxed);
+        // From 1 on: to a node 0 means that the operation has no number.
+        let operation = 1 + self.operations.fetch_add(1, Ordering::Relaxed);
         request.metadata_mut().insert(
             MetadataKey::from_static(OPERATION_METADATA),
             MetadataValue::from(operation),
@@ -300,7 +301,8 @@ mod tests {
     #[tokio::test]
     async fn answers_come_back_and_each_operation_has_a_number_of_its_own() {
         let mut client = connected(serve().await).await;
-        for number in 0..3 {
+        // 0 means none.
+        for number in 1..=3 {
             let Ok(Response::Range(answer)) = client.call(range(), LONG).await else {
                 panic!("no answer");
             };
