@@ -1,1 +1,59 @@
-//! placeholder
+//! A deterministic world for openraft stores: one thread, one seed.
+//!
+//! A [`Simulation`] runs the code of a whole cluster on one thread in virtual time. Whatever could differ between two
+//! runs is drawn from the seed: the order of tasks, delays, losses, what a crash leaves. So a failure that was seen
+//! once is seen again with its seed, for ever, in a fraction of the time that it took.
+//!
+//! Code enters through the seams of `tribunal-env`: it is generic over `Env`, takes tasks, timers and channels from
+//! [`SimRuntime`] and everything else from its [`SimEnv`], and uses no thread, no ambient clock and no randomness of its
+//! own. A node is a program that the harness boots, crashes and restarts through the [`World`]:
+//!
+//! ```
+//! use std::time::Duration;
+//! use openraft_rt::AsyncRuntime;
+//! use tribunal_history::NodeId;
+//! use tribunal_simulation::{Crash, Settings, SimRuntime, Simulation};
+//!
+//! let mut simulation = Simulation::new(Settings { seed: 7, ..Settings::default() });
+//! let world = simulation.world();
+//! world.boot(NodeId(1), |env| async move {
+//!     SimRuntime::sleep(Duration::from_secs(3600)).await;
+//!     assert_eq!(env.incarnation(), 1, "only the second life gets so far");
+//! });
+//! simulation.run_for(Duration::from_secs(60)).expect("time passes");
+//! world.crash(NodeId(1), Crash::MACHINE);
+//! world.restart(NodeId(1));
+//! let ended = world.ended(NodeId(1));
+//! simulation.run_until(Duration::from_secs(7200), ended).expect("an hour passes in no time");
+//! assert_eq!(world.findings().1, 0);
+//! ```
+//!
+//! A panic of a task is a [`Finding`], not the end of the run.
+
+mod buggify;
+mod clock;
+mod crash;
+mod disk;
+mod draw;
+mod env;
+mod executor;
+mod place;
+mod runtime;
+mod simulation;
+mod world;
+
+pub use buggify::Buggify;
+pub use clock::{DRIFT_PPM_MAX, SimClock};
+pub use crash::Crash;
+pub use disk::{DiskCounters, DiskImage, DiskSettings, SimDisk, SimFile, Unsynced};
+pub use draw::Delay;
+pub use env::SimEnv;
+pub use executor::timer::SimSleep;
+pub use executor::{Finding, FindingKind, Limits, Stopped, trace};
+pub use place::Place;
+pub use runtime::{
+    Elapsed, JoinError, JoinHandle, SimInstant, SimRuntime, SimWatch, SimWatchReceiver, SimWatchSender, Timeout,
+    yield_now,
+};
+pub use simulation::{Settings, Simulation};
+pub use world::World;

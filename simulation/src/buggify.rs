@@ -1,0 +1,83 @@
+//! Named points in the code under simulation where something rare may be made common.
+//!
+//! In each run some points are switched on, and those act now and then, as in FoundationDB. Each node and point has
+//! a stream of its own.
+
+use std::collections::BTreeMap;
+
+use rand_chacha::ChaCha8Rng;
+use tribunal_env::{Purpose, Stream, seeded};
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::draw::chance;
+use crate::executor::{Kernel, lock};
+use crate::place::{Owner, Place};
+
+/// How often named points act.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Buggify {
+    /// Probability that a point is switched on in this run, on all nodes alike.
+    pub enabled: f64,
+    /// Probability that a point which is on acts when it is passed.
+    pub acts: f64,
+}
+
+impl Buggify {
+    /// No point acts.
+    pub const OFF: Self = Self {
+        enabled: 0.0,
+        acts: 0.0,
+    };
+}
+
+/// The points of a run.
+pub(crate) struct Points {
+    pub settings: Buggify,
+    streams: BTreeMap<(Place, &'static str), ChaCha8Rng>,
+    acted: BTreeMap<&'static str, u64>,
+}
+
+impl Default for Points {
+    fn default() -> Self {
+        Self {
+            settings: Buggify::OFF,
+            streams: BTreeMap::new(),
+            acted: BTreeMap::new(),
+        }
+    }
+}
+
+impl Points {
+    /// How often each point has acted; points that never did are left out.
+    pub(crate) fn acted(&self) -> &BTreeMap<&'static str, u64> {
+        &self.acted
+    }
+}
+
+impl Kernel {
+    /// Whether the point acts this time. If the place is to crash here, this does not return.
+    pub(crate) fn buggify(&self, owner: Owner, point: &'static str) -> bool {
+        self.pass(owner, point);
+        let mut points = lock(&self.points);
+        if points.settings == Buggify::OFF {
+            return false;
+        }
+        let label = |place: u64| Stream {
+            purpose: Purpose::Buggify,
+            a: place,
+            b: xxh3_64(point.as_bytes()),
+        };
+        let Buggify { enabled, acts } = points.settings;
+        // The harness's number is 0: its stream decides for all nodes.
+        if !chance(&mut seeded(self.seed, 0, label(0)), enabled) {
+            return false;
+        }
+        let stream = points.streams.entry((owner.place, point));
+        let stream = stream.or_insert_with(|| seeded(self.seed, 0, label(owner.place.number())));
+        let is_acting = chance(stream, acts);
+        if is_acting {
+            *points.acted.entry(point).or_default() += 1;
+        }
+        is_acting
+    }
+}
