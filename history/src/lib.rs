@@ -12,6 +12,7 @@ pub mod evidence;
 pub mod fault;
 pub mod finding;
 pub mod id;
+pub mod import;
 pub mod jsonl;
 pub mod manifest;
 pub mod operation;

@@ -1,6 +1,6 @@
 //! The story in a sentence or two: keys, clients, nodes, times.
 
-use tribunal_history::{AnomalyClass, Ending, Operation, Value};
+use tribunal_history::{AnomalyClass, Ending, NodeId, Operation, Value};
 
 use super::story::{Fate, Story};
 use super::{Case, class, seconds};
@@ -152,9 +152,12 @@ pub fn sentence<S: Recorded>(case: &Case<'_, S>, story: &Story) -> String {
     }
 }
 
-/// `client 4 (on n2)`.
+/// `client 4 (on n2)`, without the node where a foreign history does not tell it.
 fn client(operation: &Operation) -> String {
-    format!("client {} (on {})", operation.process, operation.node)
+    match operation.node {
+        NodeId(0) => format!("client {}", operation.process),
+        node => format!("client {} (on {node})", operation.process),
+    }
 }
 
 /// `k2 = 1131 had been acknowledged to client 4 (on n2) at 0.003 s`, of an operation that shows `value`.
