@@ -36,7 +36,9 @@ mod crash;
 mod disk;
 mod draw;
 mod env;
+mod evidence;
 mod executor;
+mod network;
 mod place;
 mod runtime;
 mod simulation;
@@ -48,8 +50,10 @@ pub use crash::Crash;
 pub use disk::{DiskCounters, DiskImage, DiskSettings, SimDisk, SimFile, Unsynced};
 pub use draw::Delay;
 pub use env::SimEnv;
+pub use evidence::Recorded;
 pub use executor::timer::SimSleep;
 pub use executor::{Finding, FindingKind, Limits, Stopped, trace};
+pub use network::{Cut, LinkCounters, LinkSettings, SimStream, SimTransport};
 pub use place::Place;
 pub use runtime::{
     Elapsed, JoinError, JoinHandle, SimInstant, SimRuntime, SimWatch, SimWatchReceiver, SimWatchSender, Timeout,

@@ -6,7 +6,7 @@ use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tribunal_env::{Disk as _, DiskFile as _, OpenMode};
+use tribunal_env::{Disk as _, DiskFile as _, Env as _, OpenMode};
 use tribunal_history::NodeId;
 use tribunal_simulation::{
     Crash, Delay, DiskImage, DiskSettings, Place, Settings, SimDisk, Simulation, Unsynced, World,

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use openraft_rt::AsyncRuntime;
-use tribunal_env::{Clock as _, Purpose, Stream};
+use tribunal_env::{Clock as _, Env as _, Purpose, Stream};
 use tribunal_history::NodeId;
 use tribunal_simulation::{
     Buggify, Crash, FindingKind, JoinError, Limits, Place, Settings, SimRuntime, Simulation, Stopped, yield_now,

@@ -139,6 +139,7 @@ impl Kernel {
             .trace
             .record(Kind::Life, now, place.number(), u64::from(incarnation), b"begin");
         drop(state);
+        self.answer_again(place);
         let future: TaskFuture = Box::pin(async move { program(incarnation).await });
         self.spawn(owner, std::panic::Location::caller(), true, future)
     }
@@ -309,6 +310,8 @@ impl Kernel {
 impl Kernel {
     /// What a death leaves to others.
     fn aftermath(self: &Arc<Self>, owner: Owner, crash: Crash) {
+        self.break_connections(owner, crash.is_silent);
+        self.lose_evidence(owner);
         self.close_files(owner.place);
         if crash.loses_unsynced {
             self.lose_power(owner.place);

@@ -40,6 +40,8 @@ use crate::buggify::Points;
 use crate::clock::Dial;
 use crate::disk::DiskState;
 use crate::draw::below;
+use crate::evidence::Records;
+use crate::network::Network;
 use crate::place::{Owner, Place};
 
 /// More findings than this are counted and not kept: one broken loop must not fill the memory.
@@ -103,6 +105,8 @@ pub(crate) struct Kernel {
     state: Mutex<State>,
     pub points: Mutex<Points>,
     pub disks: Mutex<BTreeMap<Place, DiskState>>,
+    pub network: Mutex<Network>,
+    pub evidence: Mutex<Records>,
 }
 
 /// What is behind the one lock.
@@ -155,6 +159,8 @@ impl Kernel {
             }),
             points: Mutex::default(),
             disks: Mutex::default(),
+            network: Mutex::new(Network::new(seed)),
+            evidence: Mutex::default(),
         })
     }
 
@@ -422,8 +428,16 @@ impl Kernel {
             drop(state);
             match event {
                 Event::Wake(waker) => waker.wake(),
+                Event::Run(work) => acting(Owner::HARNESS, || work(self)),
             }
         }
+    }
+
+    /// Does something after this much true time.
+    pub(crate) fn after(&self, delay: u64, work: impl FnOnce(&Arc<Self>) + Send + 'static) {
+        let mut state = self.state();
+        let at = state.now.saturating_add(delay);
+        state.timers.insert(at, None, Event::Run(Box::new(work)));
     }
 
     /// Drops what belongs to somebody. A `Drop` that panics is a finding and must not end the sweep.
@@ -472,6 +486,7 @@ impl Kernel {
             }
             let tasks: Vec<_> = state.slots.iter_mut().filter_map(|slot| slot.task.take()).collect();
             let timers = state.timers.take_all();
+            let services = self.take_services();
             let programs: Vec<_> = state
                 .lives
                 .values_mut()
@@ -479,13 +494,14 @@ impl Kernel {
                 .collect();
             drop(state);
             self.ready.clear();
-            if tasks.is_empty() && timers.is_empty() && programs.is_empty() {
+            self.silence();
+            if tasks.is_empty() && timers.is_empty() && programs.is_empty() && services.is_empty() {
                 return;
             }
             for task in tasks {
                 self.drop_of(task.owner, task);
             }
-            self.drop_of(Owner::HARNESS, (timers, programs));
+            self.drop_of(Owner::HARNESS, (timers, programs, services));
         }
     }
 }

@@ -9,10 +9,15 @@ use std::task::{Context, Poll, Waker};
 use super::Kernel;
 use crate::place::Place;
 
+/// Something of the simulator's own.
+pub(crate) type Work = Box<dyn FnOnce(&Arc<Kernel>) + Send>;
+
 /// What a timer does.
 pub(crate) enum Event {
     /// Wakes a task.
     Wake(Waker),
+    /// Does something of the simulator's own: a message arrives.
+    Run(Work),
 }
 
 /// A timer's name: its time, and its number among all.

@@ -234,6 +234,15 @@ pub(crate) fn sleep_true(kernel: &Arc<Kernel>, duration: Duration) -> SimSleep {
     SimSleep::until(Arc::clone(kernel), Place::Harness, now.saturating_add(nanos(duration)))
 }
 
+/// Waits at most this long by a place's clock.
+pub(crate) fn timeout_for<F>(kernel: &Arc<Kernel>, place: Place, duration: Duration, future: F) -> Timeout<F> {
+    let now = kernel.with_dial(place, |dial, now| dial.monotonic(now));
+    Timeout {
+        future: Box::pin(future),
+        sleep: SimSleep::until(Arc::clone(kernel), place, now.saturating_add(nanos(duration))),
+    }
+}
+
 /// Spawns for somebody else than who runs.
 #[track_caller]
 pub(crate) fn spawn_for<T>(kernel: &Arc<Kernel>, owner: Owner, future: T) -> JoinHandle<T::Output>
