@@ -16,6 +16,8 @@ use crate::world::process::{DiskMode, System};
 /// What the runner saw beside the history.
 #[derive(Clone, Debug, Default)]
 pub struct Observed {
+    /// Whether the cluster was up at all.
+    pub started: bool,
     /// What the liveness phase found, node by node; none if the run did not get there.
     pub progress: Option<Vec<NodeProgress>>,
     /// What was read at the end, node by node; none if the run did not get there.
@@ -181,10 +183,19 @@ fn disk_image(plan: &Plan) -> Option<String> {
 }
 
 fn no_crash(seen: &Observed) -> Property {
-    let (verdict, detail) = if seen.unexpected_exits.is_empty() {
+    let exits = seen.unexpected_exits.join("; ");
+    let (verdict, detail) = if !seen.started {
+        (Outcome::Vacuous, "the cluster was never up".to_owned())
+    } else if exits.is_empty() {
         (Outcome::Pass, "every exit of a node was ours".to_owned())
+    } else if !seen.harness_errors.is_empty() {
+        // A full disk of this machine, for instance, is felt by tool and nodes alike.
+        (
+            Outcome::Unknown,
+            format!("{exits}; but the tool was in trouble too, so this proves nothing"),
+        )
     } else {
-        (Outcome::Fail, seen.unexpected_exits.join("; "))
+        (Outcome::Fail, exits)
     };
     property(
         "no-crash",

@@ -156,6 +156,7 @@ impl<P: Progress + ?Sized> Run<'_, P> {
         let start = Cluster::start(config, Arc::new(self.recorder.clone()));
         match unless(&self.stop, start).await {
             Some(Ok(cluster)) => {
+                self.seen.started = true;
                 self.phases(&cluster, schedule).await;
                 self.seen.unexpected_exits = cluster.unexpected_exits().iter().map(exit_sentence).collect();
                 if let Err(error) = cluster.shutdown().await {

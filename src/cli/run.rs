@@ -34,8 +34,8 @@ pub struct RunArgs {
     /// Keys that the workload uses
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     keys: u32,
-    /// Clients that work at a time: a number, or one for each node such as 2n
-    #[arg(long, default_value = "2n", value_parser = per_node, value_name = "CLIENTS")]
+    /// Clients that work at a time: a number, or one for each node such as 4n
+    #[arg(long, default_value = "4n", value_parser = per_node, value_name = "CLIENTS")]
     concurrency: PerNode,
     /// Operations a second, all clients together
     #[arg(short, long, default_value = "200", value_parser = rate)]
@@ -328,7 +328,9 @@ impl RunArgs {
             heartbeat: self.heartbeat_interval,
             election: self.election_timeout,
             liveness_bound: self.liveness_bound,
-            ok_min: self.min_ok.unwrap_or((seconds * 10.0_f64.min(self.rate / 4.0)) as u64),
+            ok_min: self
+                .min_ok
+                .unwrap_or(((seconds * 10.0_f64.min(self.rate / 4.0)) as u64).max(1)),
             check: tribunal_checker::Options {
                 time: Some(self.check_time),
                 memory_bytes: self.check_memory,
