@@ -12,7 +12,7 @@ use tribunal_checker::spec::{
     fifo_queue, kv, mutex, set, unique_ids, unordered_queue,
 };
 use tribunal_checker::{Options, judge, specifications};
-use tribunal_history::{Outcome, Value};
+use tribunal_history::{AnomalyClass, Outcome, Value};
 
 /// Up to seven operations of up to four clients on one store; some results are those of another store, some operations
 /// are in doubt.
@@ -388,4 +388,24 @@ fn what_is_no_operation_is_refused_by_every_specification() {
         let start = format!("event 0: \"dance\" of specification {}: expected ", specification.name);
         assert!(error.to_string().starts_with(&start), "{error}");
     }
+}
+
+/// An append makes a text that no operation names, so nothing may be said of where it comes from.
+#[test]
+fn nobody_is_accused_of_reading_what_appends_made() {
+    let put = |value: &str| Value::map([("key", "k".into()), ("value", value.into())]);
+    let get = || Value::map([("key", "k".into())]);
+    let mut history = History::default();
+    history.invoke(0, "append", put("a")).ok(0, Value::Null);
+    history.invoke(0, "append", put("b")).ok(0, Value::Null);
+    history.invoke(1, "get", get()).ok(1, "ab".into());
+    history.invoke(1, "get", get()).ok(1, "a".into());
+    let judgement = judge("kv", &history.events, &Options::default()).expect("operations of the specification");
+    assert_eq!(judgement.outcome, Outcome::Fail);
+    assert_eq!(judgement.findings[0].class, AnomalyClass::NotLinearizable);
+    assert!(
+        judgement.findings[0]
+            .sentence
+            .starts_with("No order of these 3 operations on k")
+    );
 }

@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use clap::Args;
+use tribunal_history::import::{self, Format, Imported};
 use tribunal_history::report::RunOutcome;
 use tribunal_history::{Manifest, Record as _};
 
@@ -16,10 +17,10 @@ use crate::campaign::outcome::{EXIT_USAGE, ExitPolicy};
 /// Flags of `tribunal check`.
 #[derive(Clone, Debug, Args)]
 pub struct CheckArgs {
-    /// Histories (history.jsonl, plain or gzip), or run directories
+    /// Histories (Tribunal's history.jsonl, EDN, Jepsen logs; plain or gzip), or run directories
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Specification to judge by; see `tribunal list specifications`. Taken from the run if the history has one
+    /// Specification to judge by; see `tribunal list specifications`. Taken from the run or the operations if they tell
     #[arg(long, value_name = "NAME")]
     spec: Option<String>,
     /// Time that the checker may take before it answers unknown
@@ -86,7 +87,11 @@ enum Failed {
 
 fn check(args: &CheckArgs, given: &Path, policy: &ExitPolicy) -> Result<(RunOutcome, u8), Failed> {
     let (history, manifest) = locate(given).map_err(Failed::Input)?;
-    let events = tribunal_history::jsonl::read(&history).map_err(|error| Failed::Input(error.into()))?;
+    let Imported {
+        events,
+        specification: recognised,
+        format,
+    } = import::read_any(&history).map_err(|error| Failed::Input(error.into()))?;
     let specification = args
         .spec
         .clone()
@@ -95,7 +100,15 @@ fn check(args: &CheckArgs, given: &Path, policy: &ExitPolicy) -> Result<(RunOutc
                 .as_ref()
                 .and_then(|manifest| manifest.config.get("workload").cloned())
         })
-        .unwrap_or_else(|| "register".to_owned());
+        .or_else(|| recognised.map(str::to_owned))
+        .or_else(|| (format == Format::JsonLines).then(|| "register".to_owned()));
+    let Some(specification) = specification else {
+        return Err(Failed::Input(anyhow!(
+            "{}: its operations do not tell what object they are of; name it with --spec, one of {}",
+            history.display(),
+            known_specifications()
+        )));
+    };
     let options = tribunal_checker::Options {
         time: Some(args.check_time),
         memory_bytes: args.check_memory,
@@ -119,6 +132,14 @@ fn check(args: &CheckArgs, given: &Path, policy: &ExitPolicy) -> Result<(RunOutc
         print!("{}", tribunal_reports::last_lines(&report, &dir.display().to_string()));
     }
     Ok((report.verdict.outcome, report.verdict.exit_code))
+}
+
+fn known_specifications() -> String {
+    let names: Vec<&str> = tribunal_checker::specifications()
+        .iter()
+        .map(|known| known.name)
+        .collect();
+    names.join(", ")
 }
 
 /// The history that was meant, and the manifest beside it if there is one.

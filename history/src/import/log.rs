@@ -42,7 +42,7 @@ impl<'a> Fields<'a> {
             };
             let ending = ending_of(kind.strip_prefix(':')?)?;
             let name = function.strip_prefix(':').filter(|name| !name.is_empty())?;
-            let is_process = process.starts_with(':') || process.bytes().all(|byte| byte.is_ascii_digit());
+            let is_process = *process == ":nemesis" || process.bytes().all(|byte| byte.is_ascii_digit());
             is_process.then_some(Self {
                 process,
                 ending,

@@ -251,6 +251,8 @@ mod tests {
         for (head, format) in [
             (r#"{"format":"tribunal-history","version":1}"#, Some(Format::JsonLines)),
             ("{:process 0, :type :invoke}", Some(Format::Edn)),
+            ("{:process 0 :type :invoke :f :read}", Some(Format::Edn)),
+            ("{:type :invoke :f :read :process 0}", Some(Format::Edn)),
             ("; a comment\n[{:process 0}]", Some(Format::Edn)),
             ("({:process 0})", Some(Format::Edn)),
             ("#jepsen.history.Op{:process 0}", Some(Format::Edn)),
