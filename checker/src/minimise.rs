@@ -25,7 +25,7 @@ use std::collections::BTreeSet;
 
 use tribunal_history::Value;
 
-use crate::linearizability::{Answer, Entry, Partition, Search, Wgl, brute};
+use crate::linearizability::{Answer, Entry, Partition, Search, Wgl, brute, zones};
 use crate::spec::{Class, Spec};
 
 mod two_values;
@@ -81,7 +81,7 @@ pub fn minimise<S: Spec>(partition: &Partition<S>, steps_max: u64) -> Minimal<S>
     }
 }
 
-/// Asks the engine, within a budget.
+/// Asks the engines, within a budget.
 struct Prover {
     steps: u64,
     steps_max: u64,
@@ -96,6 +96,10 @@ impl Prover {
         if left == 0 {
             self.steps = self.steps_max;
             return false;
+        }
+        if let Some(answer) = zones::decide(entries) {
+            self.steps += indexing;
+            return answer == Answer::NotLinearizable;
         }
         let partition = Partition {
             key: None,

@@ -4,8 +4,8 @@
 //! each operation that ended ok exactly once, places one in doubt once or never, and every result fits the
 //! state at its place. An operation in doubt never ends: it may be placed at any point after its invocation.
 //!
-//! An engine is one file here with a type that implements [`Search`]. [`rounds`] shares a budget among the
-//! searches of all partitions. What an engine finds is not believed: [`certificate`] replays the order, and
+//! An engine is one file here: [`zones`] decides at once what meets its precondition; anything else is searched by a type
+//! that implements [`Search`], and [`rounds`] shares a budget among the searches of all partitions. What an engine finds is not believed: [`certificate`] replays the order, and
 //! [`brute`] tries small counterexamples again in the most obvious way.
 
 use crate::spec::Spec;
@@ -14,6 +14,7 @@ pub mod brute;
 pub mod certificate;
 pub mod rounds;
 pub mod wgl;
+pub mod zones;
 
 pub use certificate::{CertificateError, verify};
 pub use wgl::Wgl;

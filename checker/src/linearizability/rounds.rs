@@ -1,10 +1,10 @@
-//! Shares a budget among the searches of all partitions.
+//! Shares a budget among all partitions.
 //!
-//! Every undecided partition gets the same number of steps in a round, and twice as many in the next. So a
-//! partition that cannot be explained is found although another one is hard, at no more than about four times
-//! the cost of having known where to look.
+//! What [`zones`] can decide costs no search. Every other undecided partition gets the same number of steps in a round,
+//! and twice as many in the next. So a partition that cannot be explained is found although another one is hard, at no
+//! more than about four times the cost of having known where to look.
 
-use super::{Answer, HardSpot, Partition, Search, Wgl};
+use super::{Answer, HardSpot, Partition, Search, Wgl, zones};
 use crate::budget::{Budget, Limit};
 use crate::spec::Spec;
 
@@ -32,19 +32,30 @@ pub enum Decision {
     },
 }
 
+/// What became of all partitions, and which engines had a part in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decisions {
+    /// By partition.
+    pub decisions: Vec<Decision>,
+    /// How many of them the zones decided.
+    pub by_zones: usize,
+}
+
 /// Decides every partition within `budget`. Once one is found that nothing explains, the others get the rest of
 /// that round and no further one.
-pub fn decide<S: Spec>(partitions: &[Partition<S>], budget: &mut Budget) -> Vec<Decision> {
+pub fn decide<S: Spec>(partitions: &[Partition<S>], budget: &mut Budget) -> Decisions {
     let mut undecided: Vec<Undecided<'_, S>> = partitions
         .iter()
         .enumerate()
         .map(|(place, partition)| Undecided {
             place,
             partition,
+            by_zones: false,
             search: None,
         })
         .collect();
     let mut decisions: Vec<Option<Decision>> = partitions.iter().map(|_| None).collect();
+    let mut by_zones = 0;
     let mut limit = None;
     let mut steps = FIRST_ROUND_STEPS;
     let mut illegal = false;
@@ -63,6 +74,7 @@ pub fn decide<S: Spec>(partitions: &[Partition<S>], budget: &mut Budget) -> Vec<
             match one.advance(steps, held, budget) {
                 Ok(Some(answer)) => {
                     illegal |= answer == Answer::NotLinearizable;
+                    by_zones += usize::from(one.by_zones);
                     decisions[one.place] = Some(match answer {
                         Answer::Linearizable(order) => Decision::Linearizable(order),
                         Answer::NotLinearizable => Decision::NotLinearizable,
@@ -85,16 +97,21 @@ pub fn decide<S: Spec>(partitions: &[Partition<S>], budget: &mut Budget) -> Vec<
             hard_spot: one.search.as_ref().map(|search| search.hard_spot()).unwrap_or_default(),
         });
     }
-    decisions
-        .into_iter()
-        .map(|decision| decision.expect("each partition was decided or given up"))
-        .collect()
+    Decisions {
+        decisions: decisions
+            .into_iter()
+            .map(|decision| decision.expect("each partition was decided or given up"))
+            .collect(),
+        by_zones,
+    }
 }
 
 /// A partition with its search, which begins when its turn comes.
 struct Undecided<'a, S: Spec> {
     place: usize,
     partition: &'a Partition<S>,
+    /// Whether the zones decided it.
+    by_zones: bool,
     search: Option<Wgl<'a, S>>,
 }
 
@@ -107,6 +124,13 @@ impl<S: Spec> Undecided<'_, S> {
     fn advance(&mut self, steps: u64, held: u64, budget: &mut Budget) -> Result<Option<Answer>, Limit> {
         if let Some(limit) = budget.reached(held.saturating_add(self.memory_bytes())) {
             return Err(limit);
+        }
+        if self.search.is_none()
+            && let Some(answer) = zones::decide(&self.partition.entries)
+        {
+            self.by_zones = true;
+            budget.spend(self.partition.entries.len() as u64);
+            return Ok(Some(answer));
         }
         let search = self.search.get_or_insert_with(|| Wgl::new(self.partition));
         let begun = search.steps();
