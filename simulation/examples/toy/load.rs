@@ -1,0 +1,100 @@
+//! What clients do to the toy, what befalls it, and what is left in the end.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rand::Rng as _;
+use tribunal_env::{CallError, Env as _, Purpose, Stream, Transport as _};
+use tribunal_history::{MemberId, NodeId};
+use tribunal_simulation::{Crash, Cut, Place, SimEnv, World};
+
+use super::{NODES, store};
+
+/// Longer than an election, so that most calls meet a leader in the end.
+const WITHIN: Duration = Duration::from_millis(500);
+
+/// Writes keys of its own, one after another, and says which were acknowledged.
+pub(super) async fn write(world: World, client: u32, end: Duration) -> Vec<String> {
+    let env: SimEnv = world.client(client);
+    let mut rng = env.rng(Stream {
+        purpose: Purpose::Workload,
+        a: 0,
+        b: 0,
+    });
+    let (mut acknowledged, mut target) = (Vec::new(), 1);
+    for value in 0.. {
+        if world.now() >= end {
+            break;
+        }
+        world
+            .sleep(Duration::from_micros((rng.next_u32() % 20_000).into()))
+            .await;
+        let key = format!("c{client}-{value}");
+        let body = store::encode(&store::Put {
+            key: key.clone(),
+            value,
+        });
+        let answer = env.transport().call(MemberId(target), "put", body, WITHIN).await;
+        match answer.and_then(|bytes| store::decode::<store::PutAnswer>(&bytes)) {
+            Ok(Ok(_index)) => acknowledged.push(key),
+            Ok(Err(Some(leader))) => target = leader,
+            Ok(Err(None)) | Err(CallError::Refused(_) | CallError::TimedOut(_)) => target = target % 3 + 1,
+        }
+    }
+    acknowledged
+}
+
+/// One fault after another, each undone before the next.
+pub(super) async fn trouble(world: World, end: Duration) {
+    let mut rng = world.rng(Stream {
+        purpose: Purpose::Nemesis,
+        a: 0,
+        b: 0,
+    });
+    let mut draw = |bound: u32| rng.next_u32() % bound;
+    while world.now() < end {
+        world.sleep(Duration::from_millis(500 + u64::from(draw(1500)))).await;
+        let (kind, chosen, span) = (draw(4), NodeId(NODES[draw(3) as usize]), 100 + u64::from(draw(1400)));
+        let others = NODES.map(NodeId).into_iter().filter(|node| *node != chosen);
+        match kind {
+            0 => {
+                world.crash(chosen, Crash::MACHINE);
+            }
+            1 => {
+                for node in NODES {
+                    world.crash(NodeId(node), Crash::REBOOT);
+                }
+            }
+            2 => {
+                for other in others {
+                    world.cut(Place::Node(chosen), Place::Node(other), Cut::Silent);
+                }
+            }
+            _ => {
+                world.pause(chosen);
+            }
+        }
+        world.sleep(Duration::from_millis(span)).await;
+        world.heal_all();
+        for node in NODES {
+            world.resume(NodeId(node));
+            world.restart(NodeId(node));
+        }
+    }
+}
+
+/// The whole map, from whoever can read it linearizably.
+pub(super) async fn read(world: &World) -> BTreeMap<String, u64> {
+    let env = world.client(99);
+    for node in NODES.iter().cycle() {
+        let answer = env
+            .transport()
+            .call(MemberId((*node).into()), "map", Bytes::new(), WITHIN)
+            .await;
+        if let Ok(map) = answer.and_then(|bytes| store::decode(&bytes)) {
+            return map;
+        }
+    }
+    BTreeMap::new()
+}
