@@ -30,50 +30,100 @@ use crate::spec::{Class, Spec};
 /// The answer for these entries, in order of their calls; none if the precondition does not hold.
 pub fn decide<S: Spec>(entries: &[Entry<S>]) -> Option<Answer> {
     let clusters = Clusters::new(entries)?;
-    match clusters.blocks().and_then(|blocks| arrange(entries, blocks)) {
+    match clusters.blocks().and_then(|blocks| arrange(&blocks)) {
         None => Some(Answer::NotLinearizable),
         Some(order) => verify(entries, &order).is_ok().then_some(Answer::Linearizable(order)),
     }
 }
 
 /// Number of the initial value.
-const INITIAL: usize = 0;
+const INITIAL: u32 = 0;
+
+/// Stands for "none" where a number is expected.
+const NONE: u32 = u32::MAX;
 
 /// What concerns one value.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 struct Cluster {
     /// Place of the operation that makes it.
-    maker: Option<u32>,
+    maker: u32,
     /// Number of the value that its maker compared with.
-    from: Option<usize>,
-    /// Places of those that read it, in order of call.
-    reads: Vec<u32>,
-    /// Numbers of the values that operations which took effect made from it.
-    next: Vec<usize>,
+    from: u32,
+    /// Number of the value that an operation which took effect made from it.
+    next: u32,
+    /// Whether several did.
+    is_forked: bool,
+    /// Whether its maker took effect.
+    is_made: bool,
+    /// Where its reads end in the list of all reads by value; they begin where those of the value before end.
+    reads_end: u32,
+}
+
+impl Cluster {
+    const EMPTY: Self = Self {
+        maker: NONE,
+        from: NONE,
+        next: NONE,
+        is_forked: false,
+        is_made: false,
+        reads_end: 0,
+    };
+}
+
+/// Gives each value a number.
+struct Numbers {
+    clusters: Vec<Cluster>,
+    /// Of small whole numbers, by themselves: most histories count their values.
+    small: Vec<u32>,
+    others: HashMap<Value, u32>,
+}
+
+impl Numbers {
+    fn new(initial: Value, operations: usize) -> Self {
+        let mut numbers = Self {
+            clusters: Vec::with_capacity(operations / 2),
+            small: vec![NONE; 2 * operations],
+            others: HashMap::new(),
+        };
+        numbers.of(initial);
+        numbers
+    }
+
+    fn of(&mut self, value: Value) -> u32 {
+        let next = self.clusters.len() as u32;
+        let small = match value {
+            Value::Int(number) => usize::try_from(number).ok().filter(|place| *place < self.small.len()),
+            _ => None,
+        };
+        let number = match small {
+            Some(place) if self.small[place] == NONE => {
+                self.small[place] = next;
+                next
+            }
+            Some(place) => self.small[place],
+            None => *self.others.entry(value).or_insert(next),
+        };
+        if number == next {
+            self.clusters.push(Cluster::EMPTY);
+        }
+        number
+    }
 }
 
 /// All clusters, by number of their value.
 struct Clusters<'a, S: Spec> {
     entries: &'a [Entry<S>],
     clusters: Vec<Cluster>,
-    /// Whether the maker of each value took effect.
-    is_made: Vec<bool>,
+    /// Places of all reads, by value and then by call.
+    reads: Vec<u32>,
 }
 
 impl<'a, S: Spec> Clusters<'a, S> {
     /// None if the precondition does not hold.
     fn new(entries: &'a [Entry<S>]) -> Option<Self> {
-        let mut numbers: HashMap<Value, usize> = HashMap::with_capacity(entries.len() / 2);
-        numbers.insert(S::default().value(), INITIAL);
-        let mut clusters = vec![Cluster::default()];
-        let mut number = |value: Value, clusters: &mut Vec<Cluster>| {
-            let next = clusters.len();
-            let number = *numbers.entry(value).or_insert(next);
-            if number == next {
-                clusters.push(Cluster::default());
-            }
-            number
-        };
+        let mut numbers = Numbers::new(S::default().value(), entries.len());
+        // The number of the value that each operation reads.
+        let mut reads_of: Vec<u32> = vec![NONE; entries.len()];
         for (place, entry) in entries.iter().enumerate() {
             if entry.is_required() && entry.ret.is_none() {
                 return None;
@@ -85,97 +135,129 @@ impl<'a, S: Spec> Clusters<'a, S> {
                 // It says nothing either, but has to have a place.
                 Class::Read(None) => return None,
                 Class::Read(Some(value)) => {
-                    let value = number(value, &mut clusters);
-                    clusters[value].reads.push(place as u32);
+                    let value = numbers.of(value);
+                    reads_of[place] = value;
+                    numbers.clusters[value as usize].reads_end += 1;
                     continue;
                 }
-                Class::Write(to) => (None, to),
-                Class::Update { from, to } => (Some(from), to),
+                Class::Write(to) => (NONE, to),
+                Class::Update { from, to } => (numbers.of(from), to),
             };
-            let from = from.map(|from| number(from, &mut clusters));
-            let to = number(to, &mut clusters);
-            if to == INITIAL || clusters[to].maker.is_some() {
+            let to = numbers.of(to);
+            let cluster = &mut numbers.clusters[to as usize];
+            if to == INITIAL || cluster.maker != NONE {
                 return None;
             }
-            clusters[to].maker = Some(place as u32);
-            clusters[to].from = from;
+            (cluster.maker, cluster.from) = (place as u32, from);
         }
         let mut all = Self {
             entries,
-            is_made: vec![false; clusters.len()],
-            clusters,
+            clusters: numbers.clusters,
+            reads: Vec::new(),
         };
+        all.sort_reads(&reads_of);
         all.settle();
         Some(all)
     }
 
+    /// Brings the reads together by value. Until now `reads_end` is their count.
+    fn sort_reads(&mut self, reads_of: &[u32]) {
+        let mut begin = 0;
+        for cluster in &mut self.clusters {
+            // Where they begin, for now; it moves to the end as they come in.
+            begin += std::mem::replace(&mut cluster.reads_end, begin);
+        }
+        self.reads = vec![NONE; begin as usize];
+        for (place, value) in reads_of.iter().enumerate().filter(|(_, value)| **value != NONE) {
+            let end = &mut self.clusters[*value as usize].reads_end;
+            self.reads[*end as usize] = place as u32;
+            *end += 1;
+        }
+    }
+
+    /// The places of the reads of a value.
+    fn reads(&self, value: u32) -> &[u32] {
+        let begin = match value.checked_sub(1) {
+            Some(before) => self.clusters[before as usize].reads_end,
+            None => 0,
+        };
+        &self.reads[begin as usize..self.clusters[value as usize].reads_end as usize]
+    }
+
     /// Finds out which makers took effect: those that ended, and those that something which took effect depends on.
     fn settle(&mut self) {
-        let entry_of = |cluster: &Cluster| cluster.maker.map(|place| &self.entries[place as usize]);
-        let mut needed: Vec<usize> = (0..self.clusters.len())
-            .filter(|&value| {
-                let cluster = &self.clusters[value];
-                !cluster.reads.is_empty() || entry_of(cluster).is_some_and(Entry::is_required)
-            })
+        let ended = |cluster: &Cluster| cluster.maker != NONE && self.entries[cluster.maker as usize].is_required();
+        let mut needed: Vec<u32> = (0..self.clusters.len() as u32)
+            .filter(|&value| !self.reads(value).is_empty() || ended(&self.clusters[value as usize]))
             .collect();
         while let Some(value) = needed.pop() {
-            if std::mem::replace(&mut self.is_made[value], true) {
+            let cluster = &mut self.clusters[value as usize];
+            if std::mem::replace(&mut cluster.is_made, true) || cluster.from == NONE {
                 continue;
             }
-            if let Some(from) = self.clusters[value].from {
-                self.clusters[from].next.push(value);
-                needed.push(from);
-            }
+            let from = cluster.from;
+            needed.push(from);
+            let from = &mut self.clusters[from as usize];
+            from.is_forked |= from.next != NONE;
+            from.next = value;
         }
-        self.is_made[INITIAL] = true;
+        self.clusters[INITIAL as usize].is_made = true;
     }
 
     /// The blocks; none if no order is legal because of what one of them holds.
-    fn blocks(&self) -> Option<Vec<Block>> {
-        let mut blocks = Vec::new();
-        let mut in_blocks = 0;
-        for (value, cluster) in self
-            .clusters
-            .iter()
-            .enumerate()
-            .filter(|(value, _)| self.is_made[*value])
-        {
-            // Observed, and nobody makes it.
-            if value != INITIAL && cluster.maker.is_none() {
+    fn blocks(&self) -> Option<Blocks> {
+        let mut blocks = Blocks {
+            blocks: Vec::new(),
+            order: Vec::with_capacity(self.entries.len()),
+        };
+        let (mut made, mut in_blocks) = (0, 0);
+        for (value, cluster) in (0u32..).zip(&self.clusters).filter(|(_, cluster)| cluster.is_made) {
+            made += 1;
+            // Observed, and nobody makes it; or two were made from one value that was there once.
+            if value != INITIAL && cluster.maker == NONE || cluster.is_forked {
                 return None;
             }
-            if cluster.from.is_some() {
+            if cluster.from != NONE {
                 continue;
             }
-            let mut block = Block::new(value == INITIAL);
-            let mut at = Some(value);
-            while let Some(value) = at {
+            let mut block = Block::new(value == INITIAL, blocks.order.len());
+            let mut at = value;
+            while at != NONE {
                 in_blocks += 1;
-                let cluster = &self.clusters[value];
-                let stages = [cluster.maker.as_slice(), &cluster.reads];
-                if !stages.into_iter().all(|stage| block.add(stage, self.entries)) {
-                    return None;
+                let cluster = &self.clusters[at as usize];
+                let maker = [cluster.maker];
+                let maker = if cluster.maker == NONE { &[][..] } else { &maker[..] };
+                for stage in [maker, self.reads(at)] {
+                    if !block.add(stage, self.entries) {
+                        return None;
+                    }
+                    blocks.order.extend_from_slice(stage);
                 }
-                at = match cluster.next.as_slice() {
-                    [] => None,
-                    [next] => Some(*next),
-                    // Two were made from one value that was there once.
-                    [_, _, ..] => return None,
-                };
+                at = cluster.next;
             }
-            blocks.push(block);
+            block.end = blocks.order.len();
+            blocks.blocks.push(block);
         }
         // What is in no block is on a cycle: each value made from another of them.
-        let made = self.is_made.iter().filter(|is_made| **is_made).count();
         (in_blocks == made).then_some(blocks)
     }
+}
+
+/// All blocks, each a stretch of one list.
+#[derive(Debug)]
+struct Blocks {
+    blocks: Vec<Block>,
+    /// Places of operations in the forced order of their block.
+    order: Vec<u32>,
 }
 
 /// Values that stand together.
 #[derive(Debug)]
 struct Block {
-    /// Places of its operations in the forced order.
-    order: Vec<u32>,
+    /// Where its operations begin in the list.
+    begin: usize,
+    /// Where they end.
+    end: usize,
     /// Whether it begins with the initial value, and so before everything.
     is_initial: bool,
     /// The first end; none if nothing in it has ended yet.
@@ -185,9 +267,10 @@ struct Block {
 }
 
 impl Block {
-    fn new(is_initial: bool) -> Self {
+    fn new(is_initial: bool, begin: usize) -> Self {
         Self {
-            order: Vec::new(),
+            begin,
+            end: begin,
             is_initial,
             first_end: None,
             last_call: None,
@@ -209,7 +292,6 @@ impl Block {
                 self.first_end = Some(self.first_end.map_or(end, |first| first.min(end)));
             }
             self.last_call = self.last_call.max(Some(entry.call));
-            self.order.push(place);
         }
         true
     }
@@ -223,8 +305,9 @@ impl Block {
 }
 
 /// One order of all blocks; none if there is none.
-fn arrange<S: Spec>(entries: &[Entry<S>], blocks: Vec<Block>) -> Option<Vec<u32>> {
-    let mut forward: Vec<(u64, u64)> = blocks
+fn arrange(all: &Blocks) -> Option<Vec<u32>> {
+    let mut forward: Vec<(u64, u64)> = all
+        .blocks
         .iter()
         .filter_map(Block::zone)
         .filter(|(first_end, last_call)| first_end < last_call)
@@ -233,8 +316,8 @@ fn arrange<S: Spec>(entries: &[Entry<S>], blocks: Vec<Block>) -> Option<Vec<u32>
     if forward.windows(2).any(|pair| pair[1].0 < pair[0].1) {
         return None;
     }
-    let mut placed: Vec<(u64, &Block)> = Vec::with_capacity(blocks.len());
-    for block in &blocks {
+    let mut placed: Vec<(u64, &Block)> = Vec::with_capacity(all.blocks.len());
+    for block in &all.blocks {
         // A block without operations needs no place.
         let Some((first_end, last_call)) = block.zone() else {
             continue;
@@ -255,10 +338,10 @@ fn arrange<S: Spec>(entries: &[Entry<S>], blocks: Vec<Block>) -> Option<Vec<u32>
         }
         placed.push((moment, block));
     }
-    placed.sort_by_key(|(moment, block)| (*moment, !block.is_initial));
-    let mut order = Vec::with_capacity(entries.len());
+    placed.sort_by_key(|(moment, _)| *moment);
+    let mut order = Vec::with_capacity(all.order.len());
     for (_, block) in placed {
-        order.extend_from_slice(&block.order);
+        order.extend_from_slice(&all.order[block.begin..block.end]);
     }
     Some(order)
 }
