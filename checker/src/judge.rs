@@ -12,7 +12,8 @@ use crate::linearizability::rounds::{Decision, Decisions, decide};
 use crate::linearizability::{Entry, HardSpot, Partition, verify};
 use crate::minimise::minimise;
 use crate::spec::{
-    CasRegister, Counter, FifoQueue, Kv, Mutex, ParseOperation, Recorded, Register, Set, UniqueIds, UnorderedQueue,
+    CasRegister, Counter, FifoQueue, Kv, MultiRegister, Mutex, ParseOperation, Recorded, Register, Set, UniqueIds,
+    UnorderedQueue,
 };
 
 /// What a judgement may cost.
@@ -116,6 +117,7 @@ pub fn specifications() -> &'static [Specification] {
         specification::<Counter>(),
         specification::<FifoQueue>(),
         specification::<Kv>(),
+        specification::<MultiRegister>(),
         specification::<Mutex>(),
         specification::<Register>(),
         specification::<Set>(),

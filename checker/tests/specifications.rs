@@ -8,8 +8,8 @@ use support::History;
 use tribunal_checker::linearizability::{Answer, Entry, Partition, Search, Wgl, brute, verify};
 use tribunal_checker::minimise::minimise;
 use tribunal_checker::spec::{
-    CasRegister, Counter, FifoQueue, Kv, Many, Mutex, Set, Spec, UniqueIds, UnorderedQueue, cas_register, counter,
-    fifo_queue, kv, mutex, set, unique_ids, unordered_queue,
+    CasRegister, Counter, FifoQueue, Kv, Many, MultiRegister, Mutex, Set, Spec, UniqueIds, UnorderedQueue,
+    cas_register, counter, fifo_queue, kv, multi_register, mutex, set, unique_ids, unordered_queue,
 };
 use tribunal_checker::{Options, judge, specifications};
 use tribunal_history::{AnomalyClass, Outcome, Value};
@@ -157,6 +157,31 @@ fn kv() {
 }
 
 #[test]
+fn multi_register() {
+    use multi_register::{Op, Part};
+    let draw = |rng: &mut ChaCha8Rng| {
+        let part = |rng: &mut ChaCha8Rng| {
+            let key = ["x", "y"][rng.random_range(0..2)];
+            match rng.random_range(0..2) {
+                0 => Part::read(key),
+                _ => Part::write(key, rng.random_range(1..=3i64)),
+            }
+        };
+        Op((0..rng.random_range(1..=3)).map(|_| part(rng)).collect())
+    };
+    let forget = |rng: &mut ChaCha8Rng, mut ret: Vec<Option<Value>>| {
+        let place = rng.random_range(0..ret.len());
+        match rng.random_range(0..8) {
+            0 => ret[place] = None,
+            1 => ret[place] = Some(small(rng)),
+            _ => {}
+        }
+        ret
+    };
+    agrees::<MultiRegister>(draw, forget);
+}
+
+#[test]
 fn mutex() {
     use mutex::{Op, Ret};
     let draw = |rng: &mut ChaCha8Rng| [Op::Acquire, Op::Release][rng.random_range(0..2)];
@@ -257,7 +282,28 @@ fn recorded_operations_are_judged_by_name() {
     let get = Value::map([("key", "k".into())]);
     let cas = Value::map([("expect", nil()), ("value", 4.into())]);
     let swapped = |swapped: bool| Value::map([("swapped", swapped.into())]);
-    let judged: [(&str, Vec<Sequential>, Outcome); 17] = [
+    let txn = |function: &str, x: i64, y: i64| {
+        let part =
+            |key: &str, value: i64| Value::List(vec![function.into(), key.into(), (value > 0).then_some(value).into()]);
+        Value::List(vec![part("x", x), part("y", y)])
+    };
+    let judged: [(&str, Vec<Sequential>, Outcome); 19] = [
+        (
+            "multi-register",
+            vec![
+                ("txn", txn("write", 1, 2), txn("write", 1, 2)),
+                ("txn", txn("r", 0, 0), txn(":read", 1, 2)),
+            ],
+            Outcome::Pass,
+        ),
+        (
+            "multi-register",
+            vec![
+                ("txn", txn("write", 1, 2), txn("write", 1, 2)),
+                ("txn", txn("read", 0, 0), txn("read", 1, 1)),
+            ],
+            Outcome::Fail,
+        ),
         (
             "cas-register",
             vec![("cas", cas.clone(), swapped(true)), ("read", nil(), 4.into())],

@@ -307,7 +307,7 @@ fn input(row: &Row) -> Result<Value, RowError> {
 fn output(begun: &Row, row: &Row, swapped: bool) -> Result<Value, RowError> {
     let function = row.function.as_str();
     let gives = GIVES.contains(&function) || function == "cas";
-    if gives && row.value != Edn::Nil && row.value != begun.value {
+    if gives && row.value != Edn::Nil && begun.value != Edn::Nil && row.value != begun.value {
         return wrong(
             row.at,
             format!(

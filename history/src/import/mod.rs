@@ -433,4 +433,31 @@ mod tests {
         let bytes = encoder.finish().expect("a vector takes everything");
         assert_eq!(imported(&bytes).expect("reads").events.len(), 1);
     }
+
+    proptest::proptest! {
+        /// Whatever a file holds, it is read or refused with its name; histories with something changed, cut or moved
+        /// above all.
+        #[test]
+        fn no_file_breaks_the_importers(
+            seed in 0usize..3,
+            changes in proptest::collection::vec((0usize..400, proptest::prelude::any::<u8>()), 0..6),
+            cut in 0usize..500,
+            garbage in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..40),
+        ) {
+            let mut bytes = [
+                b"; c\n[{:process 0, :type :invoke, :f :cas, :value [1 2]} #_ x #inst \"2020\" {:process 0, :type :ok, :f :cas, :value [1 2]}]".to_vec(),
+                b"INFO  jepsen.util - 0\t:invoke\t:cas\t[3 0]\nINFO  jepsen.util - 0\t:fail\t:cas\t[3 0]\n".to_vec(),
+                b"{:process 1, :type :invoke, :f :read, :value [:k nil], :time 3}\n{:process 1, :type :info, :f :read, :value [:k nil], :time 4}\n".to_vec(),
+            ][seed].clone();
+            for (place, byte) in changes {
+                let place = place % bytes.len();
+                bytes[place] = byte;
+            }
+            bytes.truncate(cut.max(1));
+            bytes.extend(garbage);
+            if let Err(error) = imported(&bytes) {
+                proptest::prop_assert!(error.starts_with("x:") || error.starts_with("x cannot be read"), "{error}");
+            }
+        }
+    }
 }
