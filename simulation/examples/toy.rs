@@ -1,4 +1,5 @@
-//! Puts a toy openraft store into the simulator: three nodes, five clients, power cuts, cut links and stopped nodes.
+//! Puts a toy openraft store into the simulator: three nodes, five clients, bad links, drifting clocks,
+//! power cuts, stopped nodes.
 //!
 //! `cargo run --release -p tribunal-simulation --example toy -- SEED [SECONDS] [ack-before-sync]` prints one line, which
 //! is the same for the same arguments, for ever. The last word plants a bug: followers and leader acknowledge entries

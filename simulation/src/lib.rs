@@ -29,6 +29,33 @@
 //! ```
 //!
 //! A panic of a task is a [`Finding`], not the end of the run.
+//!
+//! # To put a store in
+//!
+//! 1. Configure openraft with `AsyncRuntime = SimRuntime`, or be generic over `Env` and take its `Runtime`.
+//! 2. Read and write through the `Disk` of the [`SimEnv`], reach other nodes through its `Transport`, and answer them
+//!    from [`SimEnv::serve`]. Members are found by their ids, see [`World::add_member`].
+//! 3. [`World::boot`] each node with a function from its `SimEnv` to the future that is its process.
+//! 4. Let clients ([`World::client`]) call as nodes do, and make trouble: [`World::crash`], [`World::cut`],
+//!    [`World::pause`], [`World::set_disk`], [`World::set_drift`] and their like.
+//! 5. [`Simulation::run_until`] something is true, and compare [`Simulation::digest`]s if you doubt that it was the
+//!    same run.
+//!
+//! `examples/toy.rs` does all of this in under a hundred lines.
+//!
+//! # What a seed cannot reach
+//!
+//! Code that runs here must not draw from anything but its streams. Known poison, and what to use instead: tokio's
+//! `spawn`, `time`, `net`, `fs`, `select!` and `sync::watch` (the runtime's own), `futures::select!` (`select_biased!`),
+//! iteration over `HashMap` (`BTreeMap`), `Instant::now` and `SystemTime::now` (the clock), threads, `spawn_blocking`
+//! and rayon (tasks), and any `Drop` that writes or sends (a crash runs none; here it is a finding). Locks are fine.
+//! A task woken by a foreign thread panics that thread. Do not run a simulation inside a tokio runtime, whose budget
+//! for tasks tokio's channels would obey.
+//!
+//! # What is approximated
+//!
+//! Computing takes no time: between two awaits the clock stands still. Reads and writes of a disk take none either
+//! unless [`DiskSettings`] says so. A call is its own connection. Folders are durable when they are created.
 
 mod buggify;
 mod clock;

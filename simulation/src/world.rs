@@ -98,7 +98,7 @@ impl World {
         self.kernel.arm_polls(Place::Node(node), polls, crash)
     }
 
-    /// Ends a node's life inside its next call but `passes` of [`SimEnv::buggify`] with this point.
+    /// Ends a node's life inside `Env::buggify` with this point, after so many passes of it: 0 for the next one.
     pub fn crash_at(&self, node: NodeId, point: &'static str, passes: u64, crash: Crash) -> bool {
         self.kernel.arm_point(Place::Node(node), point, passes, crash)
     }

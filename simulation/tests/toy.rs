@@ -139,6 +139,7 @@ fn what_was_synced_before_it_was_acknowledged_is_kept() {
 
 #[test]
 fn what_was_acknowledged_before_it_was_synced_is_lost_by_some_seed() {
-    let first = (0..20).find(|seed| !toy::run(*seed, SECONDS, true, false).lost.is_empty());
+    // Begins near a seed that is known to lose something, so that the test is quick.
+    let first = (8..28).find(|seed| !toy::run(*seed, SECONDS, true, false).lost.is_empty());
     assert!(first.is_some(), "none of 20 seeds lost anything");
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use rand::Rng as _;
 use tribunal_env::{CallError, Env as _, Purpose, Stream, Transport as _};
 use tribunal_history::{MemberId, NodeId};
-use tribunal_simulation::{Crash, Cut, Place, SimEnv, World};
+use tribunal_simulation::{Crash, Cut, LinkSettings, Place, SimEnv, World};
 
 use super::{NODES, store};
 
@@ -45,37 +45,54 @@ pub(super) async fn write(world: World, client: u32, end: Duration) -> Vec<Strin
     acknowledged
 }
 
-/// One fault after another, each undone before the next.
+/// Bad weather all the time, and one fault after another, each undone before the next.
 pub(super) async fn trouble(world: World, end: Duration) {
-    let mut rng = world.rng(Stream {
+    let stream = Stream {
         purpose: Purpose::Nemesis,
         a: 0,
         b: 0,
-    });
+    };
+    let mut rng = world.rng(stream);
     let mut draw = |bound: u32| rng.next_u32() % bound;
+    world.set_links(LinkSettings {
+        loss: 0.002,
+        duplication: 0.01,
+        reordering: 0.02,
+        ..LinkSettings::default()
+    });
+    for node in NODES {
+        let drift_ppm = i32::try_from(draw(100_000)).unwrap_or(0) - 50_000;
+        world.set_drift(Place::Node(NodeId(node)), drift_ppm);
+    }
     while world.now() < end {
-        world.sleep(Duration::from_millis(500 + u64::from(draw(1500)))).await;
-        let (kind, chosen, span) = (draw(4), NodeId(NODES[draw(3) as usize]), 100 + u64::from(draw(1400)));
-        let others = NODES.map(NodeId).into_iter().filter(|node| *node != chosen);
+        world.sleep(Duration::from_millis(300 + u64::from(draw(1000)))).await;
+        let (kind, chosen) = (draw(9), NodeId(NODES[draw(3) as usize]));
+        let (here, span) = (Place::Node(chosen), Duration::from_millis(100 + u64::from(draw(1400))));
+        let others = NODES.map(|node| Place::Node(NodeId(node)));
+        let others = others.into_iter().filter(|there| *there != here);
         match kind {
-            0 => {
+            0 => others.for_each(|there| world.cut(here, there, Cut::Silent)),
+            1 => others.for_each(|there| world.cut(there, here, Cut::Refusing)),
+            2 => others.for_each(|there| world.hold(here, there)),
+            3 => {
+                world.pause(chosen);
+            }
+            4 => {
+                world.leap(here, span);
+            }
+            5 => {
                 world.crash(chosen, Crash::MACHINE);
             }
-            1 => {
+            6 => {
+                world.crash_after_polls(chosen, u64::from(draw(1000)), Crash::REBOOT);
+            }
+            _ => {
                 for node in NODES {
                     world.crash(NodeId(node), Crash::REBOOT);
                 }
             }
-            2 => {
-                for other in others {
-                    world.cut(Place::Node(chosen), Place::Node(other), Cut::Silent);
-                }
-            }
-            _ => {
-                world.pause(chosen);
-            }
         }
-        world.sleep(Duration::from_millis(span)).await;
+        world.sleep(span).await;
         world.heal_all();
         for node in NODES {
             world.resume(NodeId(node));

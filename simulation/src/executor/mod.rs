@@ -293,21 +293,21 @@ impl Kernel {
 
     /// The next task to poll, if one is ready.
     fn draw_ready(&self) -> Result<Option<Key>, Stopped> {
-        let count = self.ready.len();
-        if count == 0 {
-            return Ok(None);
-        }
-        let mut state = self.state();
+        let mut guard = self.state();
+        let state = &mut *guard;
         let limits = state.limits;
+        let drawn = self.ready.take(|count| match count {
+            1 => 0,
+            _ => below(&mut state.scheduling, count as u64) as usize,
+        });
+        let Some(key) = drawn else {
+            return Ok(None);
+        };
         if state.polls >= limits.polls {
+            // It stays ready, for who raises the bound.
+            self.ready.push(key);
             return Err(Stopped::Polls { polls: limits.polls });
         }
-        let place = if count == 1 {
-            0
-        } else {
-            below(&mut state.scheduling, count as u64) as usize
-        };
-        let key = self.ready.take(place);
         state.polls += 1;
         state.polls_at_this_instant += 1;
         if state.polls_at_this_instant > limits.polls_at_an_instant {

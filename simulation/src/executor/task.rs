@@ -67,13 +67,14 @@ impl Ready {
         lock(&self.keys).push(key);
     }
 
-    pub(super) fn len(&self) -> usize {
-        lock(&self.keys).len()
-    }
-
-    /// Takes the key at a place that the caller has drawn; the last one fills it.
-    pub(super) fn take(&self, place: usize) -> Key {
-        lock(&self.keys).swap_remove(place)
+    /// Takes the key at the place that is drawn among so many; the last one fills it. None is drawn among none.
+    pub(super) fn take(&self, draw: impl FnOnce(usize) -> usize) -> Option<Key> {
+        let mut keys = lock(&self.keys);
+        if keys.is_empty() {
+            return None;
+        }
+        let place = draw(keys.len());
+        Some(keys.swap_remove(place))
     }
 
     pub(super) fn clear(&self) {
@@ -82,7 +83,7 @@ impl Ready {
 
     /// Whether another thread has woken a task since the last call.
     pub(super) fn take_foreign(&self) -> bool {
-        self.foreign_wakes.swap(false, Ordering::Relaxed)
+        self.foreign_wakes.load(Ordering::Relaxed) && self.foreign_wakes.swap(false, Ordering::Relaxed)
     }
 }
 
