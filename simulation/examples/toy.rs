@@ -9,7 +9,7 @@
 //! disk, clock and transport, and let it `serve`.
 
 #[path = "toy/load.rs"]
-mod load;
+pub mod load;
 #[path = "toy/store.rs"]
 pub mod store;
 

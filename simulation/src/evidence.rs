@@ -38,6 +38,21 @@ pub(crate) struct Records {
     listener: Option<Listener>,
 }
 
+/// The listener while it runs: taken out, so that it may use the world, and put back even if it crashes the node.
+struct Lent<'a> {
+    kernel: &'a Kernel,
+    listener: Option<Listener>,
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        if let Some(listener) = self.listener.take() {
+            // One that was set meanwhile stays.
+            lock(&self.kernel.evidence).listener.get_or_insert(listener);
+        }
+    }
+}
+
 impl Kernel {
     pub(crate) fn record(&self, owner: Owner, stamped: Stamped) {
         let state = self.state();
@@ -62,12 +77,14 @@ impl Kernel {
             incarnation,
             stamped,
         };
-        // Taken out while it runs, so that it may use the world.
-        let listener = lock(&self.evidence).listener.take();
-        if let Some(mut listener) = listener {
+        let mut lent = Lent {
+            kernel: self,
+            listener: lock(&self.evidence).listener.take(),
+        };
+        if let Some(listener) = &mut lent.listener {
             listener(&recorded);
-            lock(&self.evidence).listener.get_or_insert(listener);
         }
+        drop(lent);
         lock(&self.evidence).buffered.push(recorded);
     }
 
@@ -95,7 +112,7 @@ impl Kernel {
 
 impl World {
     /// Tells this function of each event of each node at the instant that it is recorded. It may look at the world and
-    /// must not let time pass. The last listener set is the only one; what it panics with is a finding of the task that
+    /// change it (a node that it crashes does nothing after that event), and must not let time pass. The last listener set is the only one; what it panics with is a finding of the task that
     /// recorded.
     pub fn listen(&self, listener: impl FnMut(&Recorded) + Send + 'static) {
         let before = lock(&self.kernel.evidence).listener.replace(Box::new(listener));

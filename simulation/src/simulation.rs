@@ -1,7 +1,9 @@
 //! A simulation from start to end.
 
 use std::future::Future;
+use std::marker::PhantomData;
 use std::pin::pin;
+use std::rc::Rc;
 use std::time::Duration;
 
 use crate::draw::nanos;
@@ -25,6 +27,8 @@ pub struct Settings {
 /// whose tasks tokio's channels would interrupt now and then.
 pub struct Simulation {
     world: World,
+    /// Keeps it from leaving its thread, by whose name foreign wakes are told.
+    _thread: PhantomData<Rc<()>>,
 }
 
 impl Simulation {
@@ -34,6 +38,7 @@ impl Simulation {
             world: World {
                 kernel: Kernel::new(settings.seed, settings.limits, settings.keep_trace),
             },
+            _thread: PhantomData,
         }
     }
 

@@ -88,9 +88,10 @@ impl World {
         self.kernel.begin(place, Arc::new(program))
     }
 
-    /// Ends a node's life now.
+    /// Ends a node's life now. If it is the node itself that calls this, or a listener to its evidence, it does not
+    /// return: nothing more of that task runs.
     pub fn crash(&self, node: NodeId, crash: Crash) -> bool {
-        self.kernel.end(Place::Node(node), crash)
+        self.kernel.end_now(Place::Node(node), crash)
     }
 
     /// Ends a node's life before the poll after so many more polls of its tasks: at any await point.

@@ -72,3 +72,34 @@ fn a_listener_sees_the_durable_disk_at_the_instant_of_the_event() {
     let expected = [(commit(1), Some(1)), (commit(2), Some(1)), (commit(3), Some(3))];
     assert_eq!(durable, expected, "the second commit stands on nothing");
 }
+
+#[test]
+fn a_listener_may_crash_the_node_at_that_very_event() {
+    let mut simulation = Simulation::new(Settings::default());
+    let world = simulation.world();
+    let reached = Arc::new(Mutex::new(Vec::new()));
+    let in_node = Arc::clone(&reached);
+    world.boot(N1, move |env| {
+        let reached = Arc::clone(&in_node);
+        async move {
+            for index in 1..=3 {
+                env.record(commit(index));
+                reached.lock().expect("not poisoned").push((env.incarnation(), index));
+            }
+            std::future::pending().await
+        }
+    });
+    let other = world.clone();
+    world.listen(move |event| {
+        if event.incarnation == 0 && event.stamped.evidence == commit(2) {
+            other.crash(N1, Crash::MACHINE);
+        }
+    });
+    simulation.run_for(SECOND).expect("runs");
+    assert!(!world.is_up(N1));
+    assert!(world.restart(N1));
+    simulation.run_for(SECOND).expect("runs");
+    let reached = reached.lock().expect("not poisoned").clone();
+    assert_eq!(reached, [(0, 1), (1, 1), (1, 2), (1, 3)]);
+    assert_eq!(world.findings().1, 0, "a crash is no finding");
+}

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tribunal_env::{CallError, Env as _, Transport as _};
 use tribunal_history::{MemberId, NodeId};
-use tribunal_simulation::{Crash, Settings, Simulation, World};
+use tribunal_simulation::{Crash, DiskCounters, DiskSettings, Place, Settings, Simulation, World};
 
 #[path = "../examples/toy.rs"]
 #[expect(dead_code, reason = "its main is for the command line")]
@@ -123,6 +123,56 @@ fn a_seed_is_the_same_run_in_every_process() {
         let first = lines(&own).zip(lines(&trace)).position(|(a, b)| a != b);
         assert!(trace == own, "the first record that differs: {first:?}");
     }
+}
+
+/// A run with failing disks on top of everything else. Data may be lost: the disks lie.
+fn run_on_bad_disks(seed: u64) -> (Vec<u8>, DiskCounters) {
+    let mut simulation = Simulation::new(Settings {
+        seed,
+        keep_trace: true,
+        ..Settings::default()
+    });
+    let world = simulation.world();
+    for node in toy::NODES {
+        world.add_member(MemberId(node.into()), NodeId(node));
+        world.boot(NodeId(node), move |env| {
+            store::run(env, node.into(), vec![1, 2, 3], false)
+        });
+        world.set_disk(
+            NodeId(node),
+            DiskSettings {
+                read_errors: 0.05,
+                write_errors: 0.002,
+                sync_errors: 0.002,
+                lying_syncs: 0.1,
+                bit_rot: 0.05,
+                latent_sector_errors: 0.05,
+                capacity: Some(20 << 10),
+                ..DiskSettings::default()
+            },
+        );
+    }
+    let end = Duration::from_secs(6);
+    drop(world.spawn(Place::Harness, toy::load::trouble(world.clone(), end)));
+    for client in 0..3 {
+        drop(world.spawn(Place::Harness, toy::load::write(world.clone(), client, end)));
+    }
+    simulation.run_for(end).expect("runs");
+    let (findings, count) = world.findings();
+    for finding in &findings {
+        println!("{finding}");
+    }
+    world.note(&count.to_le_bytes());
+    let counters = world.disk_counters(NodeId(1));
+    (simulation.trace().expect("kept"), counters)
+}
+
+#[test]
+fn a_seed_is_the_same_run_on_bad_disks_too() {
+    let (trace, counters) = run_on_bad_disks(1);
+    assert!(trace.len() > 100_000);
+    assert!(counters.lying_syncs > 0, "{counters:?}");
+    assert!(run_on_bad_disks(1) == (trace, counters), "the runs differ");
 }
 
 #[test]

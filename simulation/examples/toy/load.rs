@@ -15,7 +15,7 @@ use super::{NODES, store};
 const WITHIN: Duration = Duration::from_millis(500);
 
 /// Writes keys of its own, one after another, and says which were acknowledged.
-pub(super) async fn write(world: World, client: u32, end: Duration) -> Vec<String> {
+pub async fn write(world: World, client: u32, end: Duration) -> Vec<String> {
     let env: SimEnv = world.client(client);
     let mut rng = env.rng(Stream {
         purpose: Purpose::Workload,
@@ -46,7 +46,7 @@ pub(super) async fn write(world: World, client: u32, end: Duration) -> Vec<Strin
 }
 
 /// Bad weather all the time, and one fault after another, each undone before the next.
-pub(super) async fn trouble(world: World, end: Duration) {
+pub async fn trouble(world: World, end: Duration) {
     let stream = Stream {
         purpose: Purpose::Nemesis,
         a: 0,
@@ -102,7 +102,7 @@ pub(super) async fn trouble(world: World, end: Duration) {
 }
 
 /// The whole map, from whoever can read it linearizably.
-pub(super) async fn read(world: &World) -> BTreeMap<String, u64> {
+pub async fn read(world: &World) -> BTreeMap<String, u64> {
     let env = world.client(99);
     for node in NODES.iter().cycle() {
         let answer = env

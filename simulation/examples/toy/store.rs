@@ -16,7 +16,7 @@ use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2};
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse};
 use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
 use openraft::type_config::alias::{LogIdOf, SnapshotMetaOf, SnapshotOf, StoredMembershipOf, VoteOf};
-use openraft::{Config, EntryPayload, OptionalSend, ReadPolicy, SnapshotPolicy};
+use openraft::{Config, EntryPayload, OptionalSend, ReadPolicy, SnapshotPolicy, async_runtime::WatchReceiver as _};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tribunal_env::{CallError, Env as _, Transport as _};
@@ -87,7 +87,9 @@ pub async fn run(env: SimEnv, id: u64, members: Vec<u64>, acks_before_sync: bool
         // An error means that another member was quicker.
         let _ = raft.initialize(members.collect::<BTreeMap<_, _>>()).await;
     }
-    std::future::pending().await
+    // Consensus ends by itself only if the disk has failed; then the process ends too.
+    let mut metrics = raft.server_metrics();
+    while metrics.changed().await.is_ok() {}
 }
 
 /// A message as it travels.

@@ -186,6 +186,17 @@ impl Kernel {
         true
     }
 
+    /// Ends a life, and leaves the task that runs now if it is of that life.
+    pub(crate) fn end_now(self: &Arc<Self>, place: Place, crash: Crash) -> bool {
+        let is_suicide = self.alive(place) == Some(super::owner());
+        let has_ended = self.end(place, crash);
+        // Unwinding twice at once would abort the process.
+        if has_ended && is_suicide && !std::thread::panicking() {
+            crash_here();
+        }
+        has_ended
+    }
+
     /// The program has returned or panicked, and with it its process.
     pub(super) fn exit(self: &Arc<Self>, owner: Owner) {
         if self.state().is_alive(owner) {
@@ -224,7 +235,7 @@ impl Kernel {
     /// A task passes a named point. If its place is to crash there, this does not return.
     pub(crate) fn pass(&self, owner: Owner, passed: &'static str) {
         let mut state = self.state();
-        let is_running = super::owner() == owner && state.is_alive(owner);
+        let is_running = super::owner() == owner && state.is_alive(owner) && !std::thread::panicking();
         let life = state.lives.get_mut(&owner.place).filter(|_| is_running);
         let armed = life.and_then(|life| life.armed.as_mut());
         if let Some(Armed {
