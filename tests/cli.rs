@@ -88,7 +88,21 @@ fn lists_print_one_name_first_on_each_line() {
             "defects",
             &["read-without-quorum", "ack-before-quorum", "ack-before-sync"],
         ),
-        ("specifications", &["register"]),
+        (
+            "specifications",
+            &[
+                "cas-register",
+                "counter",
+                "fifo-queue",
+                "kv",
+                "multi-register",
+                "mutex",
+                "register",
+                "set",
+                "unique-ids",
+                "unordered-queue",
+            ],
+        ),
         ("systems", &["builtin", "etcd"]),
     ] {
         let output = tribunal(&["list", what]);

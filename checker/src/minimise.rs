@@ -1,7 +1,7 @@
 //! Shrinks a partition that nothing explains to the few operations that already have no explanation.
 //!
 //! Every step is a relaxation: it never turns a legal history into an illegal one, so what is left is a part of
-//! the truth that is wrong by itself. A guess at two values that contradict each other ([`two_values`]) is tried
+//! the truth that is wrong by itself. A guess at two values that contradict each other (`two_values`) is tried
 //! first, as one big relaxation; what needs any value but one stands in the way of step 3 and goes before that if it can.
 //! Then, in order:
 //!
@@ -14,12 +14,12 @@
 //!    the one that makes it to the next that makes another, and what makes that one does not look: so all of
 //!    them can be taken out and the rest stays legal. This holds for repeated values too, since all makers of
 //!    the value go, and it covers writes that nobody observed. It is used only where every operation has a
-//!    [`Class`](crate::spec::Class) that names its values and every required one its result.
+//!    [`Class`] that names its values and every required one its result.
 //! 4. **Drop reads**, failed compares among them: they change nothing.
 //! 5. Give the compare-and-sets back what was taken in step 2, where the value they compared with is still there.
 //!
 //! Chunks of half the size are tried first, then a quarter, and so on (Zeller and Hildebrandt 2002). The result is
-//! proved again by an engine that shares nothing with the first, [`brute`](crate::linearizability::brute).
+//! proved again by an engine that shares nothing with the first, [`brute`].
 
 use std::collections::BTreeSet;
 

@@ -16,7 +16,7 @@
 //! was observed took effect, and has a call but no end.
 //!
 //! The precondition is verified from the operations, never assumed: every effect is known by its
-//! [`Class`](crate::spec::Class), and no value is made twice, the initial one counted. The verdict *not linearizable*
+//! [`Class`], and no value is made twice, the initial one counted. The verdict *not linearizable*
 //! rests on the promises of the classes alone. An order is replayed before it is returned, so that a specification which
 //! refuses more than its classes say goes to another engine instead.
 

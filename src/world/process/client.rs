@@ -3,7 +3,7 @@
 //! Each client has one connection to one node. After anything but an answer it drops the connection, so that the
 //! next operation starts on one that was dialled for it. What tonic reports is sorted into what is known: dialling
 //! failed, so nothing was sent; our own deadline; a connection that broke; or a status, which the node sent or our
-//! own stack made up. Only the last two cannot always be told apart, and [`tribunal_workload::classify`] does not
+//! own stack made up. Only the last two cannot always be told apart, and [`tribunal_workload::classify()`] does not
 //! rest on it where a write is concerned.
 //!
 //! An idle connection whose node died is noticed by tonic when the next request is made: it dials once more before

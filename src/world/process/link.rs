@@ -1,7 +1,7 @@
 //! Links between nodes: a proxy in front of each node's peer listener, on which directed links can be cut.
 //!
 //! A node advertises its link instead of itself, so everything between nodes passes here. For each connection the
-//! dialler is identified ([`dialler`]); from then on both directions have a name: what the dialler A sends to the
+//! dialler is identified (`link/dialler.rs`); from then on both directions have a name: what the dialler A sends to the
 //! owner B of the link is A→B, what comes back is B→A. That works for any system, whichever side dials.
 //!
 //! A cut of A→B holds A's bytes, on connections of either dialler: at most one buffer is read, to prove that
