@@ -69,7 +69,7 @@ pub fn run(args: ListArgs) -> u8 {
             ("builtin".to_owned(), "the bundled store".to_owned()),
             (
                 "etcd".to_owned(),
-                "an unmodified etcd from PATH, or `etcd:/path/to/etcd`".to_owned(),
+                "an unmodified etcd from PATH; `etcd:NAME` or `etcd:/path/to/etcd` names another".to_owned(),
             ),
         ],
     };

@@ -107,7 +107,7 @@ pub struct NodeStart<'a> {
 }
 
 impl System {
-    /// Reads `--system`: `builtin`, `etcd` (found in `PATH`) or `etcd:FILE`; `disk` and `defects` are for the
+    /// Reads `--system`: `builtin`, `etcd` (found in `PATH`), `etcd:NAME` (likewise) or `etcd:/path/to/FILE`; `disk` and `defects` are for the
     /// bundled store. A binary is looked at, not only looked up.
     ///
     /// # Errors
@@ -127,7 +127,9 @@ impl System {
                 disk,
                 defects: defects.to_vec(),
             })),
-            None if text == "etcd" => Etcd::find().map(Self::Etcd),
+            None if text == "etcd" => Etcd::find("etcd").map(Self::Etcd),
+            // As in a shell: a name without a slash is looked up in PATH.
+            Some(("etcd", name)) if !name.is_empty() && !name.contains('/') => Etcd::find(name).map(Self::Etcd),
             Some(("etcd", file)) if !file.is_empty() => Etcd::at(Path::new(file)).map(Self::Etcd),
             _ => Err(WorldError::UnknownSystem(text.to_owned())),
         }
@@ -223,19 +225,19 @@ impl fmt::Display for System {
 }
 
 impl Etcd {
-    /// Finds etcd in `PATH`.
+    /// Finds an etcd of this name in `PATH`.
     ///
     /// # Errors
     /// If there is none, or it cannot be used.
-    pub fn find() -> Result<Self, WorldError> {
+    pub fn find(name: &str) -> Result<Self, WorldError> {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let binary = std::env::split_paths(&path)
-            .map(|directory| directory.join("etcd"))
+            .map(|directory| directory.join(name))
             .find(|file| file.is_file());
         match binary {
             Some(binary) => Self::at(&binary),
             None => Err(WorldError::ProgramMissing {
-                program: PathBuf::from("etcd"),
+                program: PathBuf::from(name),
                 place: "in PATH",
                 flag: "etcd:/path/to/etcd",
             }),
@@ -433,6 +435,12 @@ mod tests {
         assert!(matches!(at(&file), Err(WorldError::ProgramUnusable { .. })));
 
         assert!(matches!(at(Path::new("/bin/sh")), Err(WorldError::NotEtcd { .. })));
+        // Without a slash it is a name, and looked up: what is found is looked at like any other file.
+        assert!(matches!(parse("etcd:sh"), Err(WorldError::NotEtcd { .. })));
+        assert!(matches!(
+            parse("etcd:no-such-etcd"),
+            Err(WorldError::ProgramMissing { place: "in PATH", .. })
+        ));
     }
 
     #[test]
