@@ -133,10 +133,17 @@ fn two_kills_bring_a_majority_down_once_and_four_have_all_shapes() {
         }
         for four in shapes.chunks_exact(4) {
             assert_eq!(four.iter().collect::<BTreeSet<_>>().len(), 4, "seed {seed}: {shapes:?}");
-            assert!(four[..2].contains(&"all"), "what is surest comes early; seed {seed}: {shapes:?}");
+            assert!(
+                four[..2].contains(&"all"),
+                "what is surest comes early; seed {seed}: {shapes:?}"
+            );
         }
     }
-    assert_eq!(first, ["all", "leader", "one"].into(), "each of these may be a run's only kill");
+    assert_eq!(
+        first,
+        ["all", "leader", "one"].into(),
+        "each of these may be a run's only kill"
+    );
 }
 
 #[test]
