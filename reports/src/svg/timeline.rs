@@ -387,9 +387,10 @@ impl<'a> Drawing<'a> {
         let length_ns = nice_step((60.0 / self.axis.units_per_ns()) as u64);
         let length = length_ns as f64 * self.axis.units_per_ns();
         let [l, r, y, up] = [OPEN_END - length, OPEN_END, bottom + 9.0, bottom + 5.0].map(super::number);
-        if length < 400.0 && OPEN_END - length > free_from {
+        let text = format!("to scale: {}", words::duration(length_ns));
+        let width = text_width(&text, 11.0, false).max(length);
+        if length < 400.0 && OPEN_END - width > free_from {
             self.picture.path("bracket", &format!("M{l} {up}V{y}H{r}V{up}"));
-            let text = format!("to scale: {}", words::duration(length_ns));
             self.picture.text("tick end", [OPEN_END, bottom + 22.0], &text);
         }
     }
