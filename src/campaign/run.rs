@@ -183,27 +183,9 @@ impl<P: Progress + ?Sized> Run<'_, P> {
         self.shown.stage(Stage::Liveness);
         self.recorder.phase(Phase::Liveness);
         let bound = self.plan.liveness_bound;
-        let progress = self.on_each_node(cluster, self.plan.clients, move |seat| async move {
-            let Seat {
-                env,
-                mut client,
-                recorder,
-                process,
-                lane,
-                settings,
-                stop,
-                mut generator,
-            } = seat;
-            let worker = Worker {
-                env: &env,
-                client: &mut client,
-                recorder: &recorder,
-                process,
-                lane,
-                settings,
-                stop: &stop,
-            };
-            tribunal_workload::liveness(worker, &mut *generator, bound).await
+        let progress = self.on_each_node(cluster, self.plan.clients, move |mut seat| async move {
+            let (worker, generator) = seat.work();
+            tribunal_workload::liveness(worker, generator, bound).await
         });
         let progress = progress.await;
         if self.stopped() {
@@ -212,31 +194,17 @@ impl<P: Progress + ?Sized> Run<'_, P> {
         self.seen.progress = Some(progress);
         self.shown.stage(Stage::FinalReads);
         self.recorder.phase(Phase::FinalReads);
-        let reads = self.on_each_node(cluster, self.plan.clients + u32::from(self.plan.nodes), move |seat| {
-            let keys = keys.clone();
-            async move {
-                let Seat {
-                    env,
-                    mut client,
-                    recorder,
-                    process,
-                    lane,
-                    settings,
-                    stop,
-                    mut generator,
-                } = seat;
-                let worker = Worker {
-                    env: &env,
-                    client: &mut client,
-                    recorder: &recorder,
-                    process,
-                    lane,
-                    settings,
-                    stop: &stop,
-                };
-                tribunal_workload::final_reads(worker, &mut *generator, &keys, bound).await
-            }
-        });
+        let reads = self.on_each_node(
+            cluster,
+            self.plan.clients + u32::from(self.plan.nodes),
+            move |mut seat| {
+                let keys = keys.clone();
+                async move {
+                    let (worker, generator) = seat.work();
+                    tribunal_workload::final_reads(worker, generator, &keys, bound).await
+                }
+            },
+        );
         self.seen.final_reads = Some(reads.await);
     }
 
@@ -248,28 +216,10 @@ impl<P: Progress + ?Sized> Run<'_, P> {
         let nodes = cluster.nodes();
         let mut tasks = Vec::new();
         for number in 0..self.plan.clients {
-            let seat = self.seat(cluster, nodes[number as usize % nodes.len()], number);
+            let mut seat = self.seat(cluster, nodes[number as usize % nodes.len()], number);
             tasks.push(ToolRuntime::spawn(async move {
-                let Seat {
-                    env,
-                    mut client,
-                    recorder,
-                    process,
-                    lane,
-                    settings,
-                    stop,
-                    mut generator,
-                } = seat;
-                let worker = Worker {
-                    env: &env,
-                    client: &mut client,
-                    recorder: &recorder,
-                    process,
-                    lane,
-                    settings,
-                    stop: &stop,
-                };
-                tribunal_workload::work(worker, &mut *generator, limit).await
+                let (worker, generator) = seat.work();
+                tribunal_workload::work(worker, generator, limit).await
             }));
         }
         let mut target = cluster.target();
@@ -368,6 +318,22 @@ struct Seat {
     settings: Settings,
     stop: Arc<AtomicBool>,
     generator: Box<dyn Generator>,
+}
+
+impl Seat {
+    /// The worker on this seat and what it asks.
+    fn work(&mut self) -> (Worker<'_, ToolEnv, TonicClient, Recorder>, &mut dyn Generator) {
+        let worker = Worker {
+            env: &self.env,
+            client: &mut self.client,
+            recorder: &self.recorder,
+            process: self.process,
+            lane: self.lane,
+            settings: self.settings,
+            stop: &self.stop,
+        };
+        (worker, &mut *self.generator)
+    }
 }
 
 /// Awaits `future`, or drops it when `stop` is set.
