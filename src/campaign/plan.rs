@@ -59,6 +59,11 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Clients of the whole run: those that work, and one for each node in each of the two phases after the heal.
+    pub fn lanes(&self) -> u32 {
+        self.clients + u32::from(self.nodes) * 2
+    }
+
     /// The command that runs this again, with the seed.
     pub fn command(&self) -> String {
         let mut command = "tribunal run".to_owned();

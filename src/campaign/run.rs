@@ -42,12 +42,8 @@ pub async fn run(
     save_plan(plan, &schedule, &dir)?;
 
     let env = ToolEnv::new(plan.seed);
-    let recorder = Recorder::create(
-        dir.path(),
-        Box::new(*env.clock()),
-        plan.clients + u32::from(plan.nodes) * 2,
-    )
-    .map_err(RunError::write(dir.path().join("history.jsonl")))?;
+    let recorder = Recorder::create(dir.path(), Box::new(*env.clock()), plan.lanes())
+        .map_err(RunError::write(dir.path().join("history.jsonl")))?;
     let stop = Arc::new(AtomicBool::new(false));
     let interrupted = Arc::new(AtomicBool::new(false));
     ToolRuntime::spawn({
@@ -270,7 +266,7 @@ impl<P: Progress + ?Sized> Run<'_, P> {
     fn seat(&self, cluster: &Cluster, node: NodeId, number: u32) -> Seat {
         let lane = Lane {
             index: number,
-            count: self.plan.clients + u32::from(self.plan.nodes) * 2,
+            count: self.plan.lanes(),
         };
         let keys = NonZeroU32::new(self.plan.keys).unwrap_or(NonZeroU32::MIN);
         let settings = RegisterSettings {

@@ -7,9 +7,9 @@ use anyhow::Context as _;
 use clap::Args;
 use tribunal_store::defect::Defect;
 
-use super::complain;
-use super::run::{FAILED, interrupted};
+use super::run::interrupted;
 use super::values::{nodes, positive_duration};
+use super::{EXIT_HARNESS, complain};
 use crate::campaign::outcome::EXIT_USAGE;
 use crate::campaign::run_dir::RunDir;
 use crate::world::process::{Cluster, ClusterConfig, NoRecorder, System};
@@ -59,7 +59,7 @@ pub fn run(args: ClusterArgs) -> u8 {
         Ok(()) => 0,
         Err(error) => {
             complain(&error);
-            FAILED
+            EXIT_HARNESS
         }
     }
 }

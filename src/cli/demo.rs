@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::complain;
-use super::run::{FAILED, RunArgs, execute};
+use super::run::{RunArgs, execute};
+use super::{EXIT_HARNESS, complain};
 use crate::campaign::outcome::{EXIT_USAGE, ExitPolicy};
 
 /// Flags of `tribunal demo`.
@@ -51,7 +51,7 @@ pub fn run(args: DemoArgs) -> u8 {
         }
         Err(error) => {
             complain(&error);
-            FAILED
+            EXIT_HARNESS
         }
     }
 }

@@ -6,7 +6,8 @@ use clap::Args;
 use tribunal_store::defect::Defect;
 use tribunal_store::real::{DiskKind, NodeConfig};
 
-use super::run::{FAILED, interrupted};
+use super::EXIT_HARNESS;
+use super::run::interrupted;
 use crate::campaign::outcome::EXIT_USAGE;
 
 /// Flags of `tribunal node`. Those of etcd have etcd's names and meaning.
@@ -86,14 +87,14 @@ pub fn run(args: NodeArgs) -> u8 {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("error: the runtime does not start: {error}");
-            return FAILED;
+            return EXIT_HARNESS;
         }
     };
     match runtime.block_on(tribunal_store::real::run(config, interrupted())) {
         Ok(()) => 0,
         Err(error) => {
             eprintln!("error: {error}");
-            FAILED
+            EXIT_HARNESS
         }
     }
 }

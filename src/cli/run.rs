@@ -14,7 +14,7 @@ use tribunal_store::defect::Defect;
 use tribunal_workload::Workload;
 
 use super::values::{PerNode, nodes, per_node, positive_duration, rate, size};
-use super::{EXIT_HARNESS, complain, progress};
+use super::{complain, progress};
 use crate::campaign::outcome::{EXIT_USAGE, ExitPolicy, FailOn};
 use crate::campaign::{Plan, RunError};
 use crate::world::process::System;
@@ -390,9 +390,6 @@ fn draw_seed() -> anyhow::Result<u64> {
     // Short enough to be read aloud.
     Ok(u64::from_le_bytes(bytes) % 1_000_000_000)
 }
-
-/// The code for a tool that failed before a report could be written.
-pub const FAILED: u8 = EXIT_HARNESS;
 
 #[cfg(test)]
 mod tests {
