@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use tribunal_store::consensus::ENTRIES_KEPT;
 use tribunal_store::defect::Defect;
 use tribunal_store::real::{DiskKind, NodeConfig};
 
@@ -56,6 +57,9 @@ pub struct NodeArgs {
     /// Applied entries after which a snapshot is made
     #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..), value_name = "COUNT")]
     snapshot_count: u64,
+    /// Entries that stay in the log after a snapshot, for members that are a little behind
+    #[arg(long, default_value_t = ENTRIES_KEPT, value_name = "COUNT")]
+    snapshot_catchup_entries: u64,
     /// `real`, or `volatile`: un-synced writes are lost with the process
     #[arg(long, default_value = "real", value_name = "KIND")]
     disk: String,
@@ -144,6 +148,7 @@ fn config(args: NodeArgs) -> Result<NodeConfig, String> {
         heartbeat_ms: args.heartbeat_interval,
         election_ms: args.election_timeout,
         snapshot_count: args.snapshot_count,
+        entries_kept: args.snapshot_catchup_entries,
         disk,
         defects,
         evidence: args.evidence,

@@ -13,6 +13,28 @@ pub struct Peer {
     pub peer_urls: Vec<String>,
 }
 
+/// Who a member is, for as long as it is one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The cluster.
+    pub cluster: u64,
+    /// The member.
+    pub member: MemberId,
+}
+
+impl Identity {
+    /// The identity of the member at `place` of an initial cluster.
+    ///
+    /// # Panics
+    /// If there is no such place.
+    pub fn of_founder(peers: &[Peer], place: usize, token: &str) -> Self {
+        Self {
+            cluster: cluster_id(peers, token),
+            member: member_id(&peers[place], token),
+        }
+    }
+}
+
 /// The id of a member: a hash of its name, its peer URLs and the cluster's token.
 pub fn member_id(peer: &Peer, token: &str) -> MemberId {
     let mut urls = peer.peer_urls.clone();

@@ -33,8 +33,8 @@ mod wire;
 mod write;
 
 pub use handler::{HandlerError, PeerHandler};
-pub use identity::{Peer, cluster_id, member_id};
+pub use identity::{Identity, Peer, cluster_id, member_id};
 pub use log::LogStore;
 pub use machine::Machine;
-pub use node::{Node, NodeSettings, StartError};
+pub use node::{ENTRIES_KEPT, Node, NodeSettings, StartError};
 pub use types::{Member, Proposal, Reply, Types};

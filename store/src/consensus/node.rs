@@ -13,7 +13,7 @@ use tribunal_history::evidence::Role;
 use tribunal_history::{Evidence, LogIndex, MemberId, NodeId, Revision, Term};
 use tribunal_proto::peer;
 
-use super::identity::{Peer, cluster_id, member_id};
+use super::identity::{Identity, Peer, member_id};
 use super::log::LogStore;
 use super::machine::Machine;
 use super::network::Network;
@@ -24,9 +24,9 @@ use crate::kv::Kv;
 use crate::service::{ApiError, Applied, Barrier, Consensus, Context, MemberInfo, NodeStatus};
 use crate::wal::{self, SnapshotStore, Wal, WalError};
 
-/// Entries that stay in the log after a snapshot, so that a member that is a little behind needs no snapshot; as
-/// in etcd.
-const ENTRIES_KEPT: u64 = 5_000;
+/// Entries that stay in the log after a snapshot, unless told otherwise, so that a member that is a little behind
+/// needs no snapshot; as in etcd.
+pub const ENTRIES_KEPT: u64 = 5_000;
 
 /// Beyond two elections, how long a request may take before the server gives up; as in etcd.
 const REQUEST_TIME: Duration = Duration::from_secs(5);
@@ -36,7 +36,8 @@ const REQUEST_TIME: Duration = Duration::from_secs(5);
 pub struct NodeSettings {
     /// Its name, which must be one of `peers`.
     pub name: String,
-    /// The initial cluster; the same on all members.
+    /// The initial cluster; the same on all members that found it. For a member that joins: who is there now, and
+    /// itself.
     pub peers: Vec<Peer>,
     /// The initial cluster's token.
     pub token: String,
@@ -47,8 +48,13 @@ pub struct NodeSettings {
     /// A follower stands for election after one and a half to two of these without a heartbeat; more than two
     /// heartbeats.
     pub election: Duration,
+    /// Who it is, where it joins a cluster that exists: it founds none, and waits to be told of the log. None for a
+    /// member of the initial cluster, whose id follows from its entry in `peers`.
+    pub joining: Option<Identity>,
     /// Entries between snapshots.
     pub snapshot_count: u64,
+    /// Entries that stay in the log after a snapshot.
+    pub entries_kept: u64,
     /// The log.
     pub wal: wal::Settings,
     /// Planted bugs.
@@ -110,7 +116,10 @@ impl<E: Env> Node<E> {
                 known: names.join(", "),
             });
         };
-        let own = member_id(&settings.peers[place], &settings.token);
+        let identity = settings
+            .joining
+            .unwrap_or_else(|| Identity::of_founder(&settings.peers, place, &settings.token));
+        let own = identity.member;
         let config = Arc::new(raft_config(&settings)?);
 
         let (wal, image) = Wal::open(&env, settings.wal.clone()).await?;
@@ -134,12 +143,12 @@ impl<E: Env> Node<E> {
         let raft = Raft::new(own.0, config, network, log.clone(), machine.clone())
             .await
             .map_err(|error| StartError::Consensus(error.to_string()))?;
-        if is_new {
+        if is_new && settings.joining.is_none() {
             found(&raft, &settings).await?;
         }
         let node = Self {
             inner: Arc::new(Inner {
-                cluster: cluster_id(&settings.peers, &settings.token),
+                cluster: identity.cluster,
                 env,
                 own,
                 raft,
@@ -409,7 +418,7 @@ fn raft_config(settings: &NodeSettings) -> Result<Config, ConfigError> {
         // A whole snapshot is one message.
         install_snapshot_timeout: 30_000,
         snapshot_policy: SnapshotPolicy::LogsSinceLast(settings.snapshot_count),
-        max_in_snapshot_log_to_keep: ENTRIES_KEPT,
+        max_in_snapshot_log_to_keep: settings.entries_kept,
         purge_batch_size: 1_024,
         enable_pre_vote: Some(true),
         // The default resumes leadership after a restart with a state machine that is behind, and then answers

@@ -41,6 +41,8 @@ pub struct NodeConfig {
     pub election_ms: u64,
     /// Entries between snapshots.
     pub snapshot_count: u64,
+    /// Entries that stay in the log after a snapshot.
+    pub entries_kept: u64,
     /// What un-synced writes are.
     pub disk: DiskKind,
     /// Planted bugs.

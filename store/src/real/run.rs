@@ -130,7 +130,9 @@ fn settings(config: &NodeConfig) -> NodeSettings {
         client_urls: config.advertise_client_urls.clone(),
         heartbeat: Duration::from_millis(config.heartbeat_ms),
         election: Duration::from_millis(config.election_ms),
+        joining: None,
         snapshot_count: config.snapshot_count,
+        entries_kept: config.entries_kept,
         wal: wal::Settings {
             acknowledge_before_sync: late_sync,
             ..wal::Settings::default()

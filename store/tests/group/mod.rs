@@ -15,7 +15,7 @@ use rand_chacha::ChaCha8Rng;
 use tribunal_env::{AsyncRuntime as _, CallError, Clock, Env, Method, Stream, Transport, seeded};
 use tribunal_history::{Evidence, MemberId};
 use tribunal_proto::etcdserverpb as pb;
-use tribunal_store::consensus::{HandlerError, Node, NodeSettings, Peer, PeerHandler, member_id};
+use tribunal_store::consensus::{ENTRIES_KEPT, HandlerError, Node, NodeSettings, Peer, PeerHandler, member_id};
 use tribunal_store::defect::Defects;
 use tribunal_store::service::{ApiError, Consensus as _, Context, KvService};
 use tribunal_store::wal;
@@ -166,7 +166,9 @@ impl Group {
                 client_urls: Vec::new(),
                 heartbeat: Duration::from_millis(50),
                 election: Duration::from_millis(500),
+                joining: None,
                 snapshot_count: 1_000_000,
+                entries_kept: ENTRIES_KEPT,
                 wal: wal::Settings {
                     segment_bytes: 1 << 16,
                     ..wal::Settings::default()
