@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::{LogIndex, MemberId, NodeId, Revision, Term};
 
 /// First bytes of a file of evidence; the last one is the version.
-pub const MAGIC: [u8; 8] = *b"TRIBEVI\x01";
+pub const MAGIC: [u8; 8] = *b"TRIBEVI\x02";
 
 /// Longest frame in bytes; the events are small and of bounded size.
 pub const FRAME_BYTES_MAX: usize = 64 << 10;
@@ -31,21 +31,66 @@ pub struct Stamped {
     pub evidence: Evidence,
 }
 
+/// A place in the log with the proof of everything up to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Position {
+    /// Index of the entry.
+    pub index: LogIndex,
+    /// Its term.
+    pub term: Term,
+    /// Hash chain up to and including it.
+    pub chain: Chain,
+}
+
+/// A vote as Raft persists it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Ballot {
+    /// In which term.
+    pub term: Term,
+    /// For whom.
+    pub voted_for: MemberId,
+    /// Whether it is known that a quorum voted so, which makes `voted_for` the leader of the term.
+    pub committed: bool,
+}
+
+/// Who votes and who only listens.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Configuration {
+    /// The sets of voters, each sorted: one, or two while the cluster goes from one to the other; a quorum is a
+    /// majority of each.
+    pub voters: Vec<Vec<MemberId>>,
+    /// Members without a vote, sorted.
+    pub learners: Vec<MemberId>,
+}
+
+/// Where a state machine that was loaded at once came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum SnapshotOrigin {
+    /// The node made it of its own state.
+    Built,
+    /// The leader sent it.
+    Received,
+    /// It was on the node's disk when it started.
+    Loaded,
+}
+
 /// A protocol event of one node.
+///
+/// What is said to be durable was so before the event was recorded: the event follows the sync that covers it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Evidence {
-    /// It recovered its disk and starts.
+    /// It recovered its log and starts. [`Evidence::Configured`] for each configuration in the log follows.
     Boot {
         /// Which node.
         node: NodeId,
         /// Its member id.
         member: MemberId,
-        /// Term of the recovered vote.
-        term: Term,
-        /// Last recovered entry.
-        last: LogIndex,
-        /// Hash chain up to it.
-        chain: Chain,
+        /// The recovered vote.
+        vote: Option<Ballot>,
+        /// The last recovered entry, which may be the one that was purged last.
+        last: Option<Position>,
+        /// The last entry that was purged.
+        purged: Option<Position>,
     },
     /// A vote is durable.
     Vote {
@@ -56,32 +101,53 @@ pub enum Evidence {
         /// Whether it is the vote of an established leader.
         committed: bool,
     },
-    /// Entries up to `to` are durable.
+    /// Entries of one term up to `to` are durable.
     Persist {
         /// First of the batch.
         from: LogIndex,
         /// Last of the batch.
         to: LogIndex,
-        /// Term of the last one.
+        /// Term of all of them.
         term: Term,
-        /// Hash chain up to it.
+        /// Hash chain up to the last one.
         chain: Chain,
-        /// Term of the leader under which they were accepted.
+        /// Term of the leader under which they were accepted: that of the last vote before them.
         under: Term,
     },
-    /// Everything after this entry is gone, durably.
+    /// Everything after this entry is about to go: the intent is with the system before the first byte changes.
     Truncate {
-        /// The last entry kept.
-        after: LogIndex,
+        /// The last entry kept; none if none is.
+        after: Option<LogIndex>,
     },
     /// Everything up to this entry is gone, durably.
     Purge {
         /// The last entry purged.
-        upto: LogIndex,
-        /// Hash chain up to it.
-        chain: Chain,
+        upto: Position,
     },
-    /// It leads, follows or stands.
+    /// A configuration took effect here: its entry was appended, not yet committed nor durable. A truncation that
+    /// removes the entry brings back the one before.
+    Configured {
+        /// Index of its entry.
+        index: LogIndex,
+        /// Term of its entry.
+        term: Term,
+        /// What it says.
+        configuration: Configuration,
+    },
+    /// A snapshot is durable under its name, or was loaded from there; everything up to `last` is applied.
+    Snapshot {
+        /// Where it came from.
+        origin: SnapshotOrigin,
+        /// The last entry in it.
+        last: Position,
+        /// Hash of its content: equal for equal states.
+        digest: u128,
+        /// Index of the entry that made the configuration in it; none if there was none yet.
+        configured: Option<LogIndex>,
+        /// The last configuration that was applied.
+        configuration: Configuration,
+    },
+    /// It leads, follows or stands. Taken from a summary that may skip a role that did not last.
     Role {
         /// What it is.
         role: Role,
@@ -94,6 +160,8 @@ pub enum Evidence {
         index: LogIndex,
         /// Its term.
         term: Term,
+        /// Hash chain up to it, if the node still knows.
+        chain: Option<Chain>,
     },
     /// It applied an entry.
     Apply {
@@ -103,22 +171,53 @@ pub enum Evidence {
         term: Term,
         /// The store's revision after it.
         revision: Revision,
+        /// The operation that the entry carries; 0 for none.
+        operation: u64,
     },
     /// It is about to answer a write ok.
     Ack {
-        /// The operation.
+        /// The operation; 0 if it has no number.
         operation: u64,
         /// The entry that holds it.
         index: LogIndex,
+        /// Term of the entry.
+        term: Term,
         /// The revision in the answer.
         revision: Revision,
     },
+    /// A linearizable read arrived, from a client or from a member that asks for an index.
+    ReadBegun {
+        /// The read, counted from 1 in each life of a node.
+        read: u64,
+    },
+    /// A member answered an append or a heartbeat of this node, which leads, without contradicting its term.
+    Confirmed {
+        /// Which member.
+        by: MemberId,
+        /// The term in which this node leads.
+        term: Term,
+        /// When the message was sent: nanoseconds of this node's own monotonic clock.
+        sent_ns: u64,
+    },
+    /// It names, as the leader, the index that a read has to wait for.
+    ReadIndex {
+        /// The read, of [`Evidence::ReadBegun`] on this node.
+        read: u64,
+        /// The term in which it leads.
+        term: Term,
+        /// The index.
+        index: LogIndex,
+        /// Whether it trusts its clock in place of asking a quorum.
+        lease: bool,
+    },
     /// It is about to answer a read.
     Read {
-        /// The operation.
+        /// The operation; 0 if it has no number.
         operation: u64,
-        /// Whether a quorum was asked first.
-        linearizable: bool,
+        /// The read, of [`Evidence::ReadBegun`] on this node; none for one that asks nobody (serializable).
+        read: Option<u64>,
+        /// Term of the leader that named the index.
+        term: Term,
         /// The index that had to be applied first.
         read_index: LogIndex,
         /// The revision in the answer.
@@ -217,6 +316,7 @@ mod tests {
             let evidence = Evidence::Commit {
                 index: LogIndex(index),
                 term: Term(1),
+                chain: Some(Chain(u128::from(index) << 64)),
             };
             encode(
                 &Stamped {

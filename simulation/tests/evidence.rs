@@ -16,6 +16,7 @@ fn commit(index: u64) -> Evidence {
     Evidence::Commit {
         index: LogIndex(index),
         term: Term(1),
+        chain: None,
     }
 }
 

@@ -131,6 +131,7 @@ impl Consensus for Single {
         Ok(Barrier {
             term: Term(1),
             index: LogIndex(1),
+            read: 1,
         })
     }
 

@@ -73,6 +73,7 @@ impl Consensus for Single {
             None => Ok(Barrier {
                 term: TERM,
                 index: LogIndex(state.index),
+                read: 1,
             }),
         }
     }
@@ -217,6 +218,7 @@ fn only_what_may_write_is_proposed_and_only_linearizable_reads_wait() {
         let barrier = Barrier {
             term: TERM,
             index: LogIndex(0),
+            read: 1,
         };
         let linearizable = [
             Asked::Barrier(context),

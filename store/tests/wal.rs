@@ -298,7 +298,7 @@ fn evidence_of_a_truncation_comes_after_that_of_what_it_cuts() {
         second.await.expect("told").expect("durable");
         let last = env.recorded().into_iter().fold(None, |last, evidence| match evidence {
             Evidence::Persist { to, .. } => Some(to),
-            Evidence::Truncate { after } => Some(after),
+            Evidence::Truncate { after } => after,
             _ => last,
         });
         assert_eq!(last, Some(kept.index), "{:?}", env.recorded());

@@ -14,7 +14,7 @@ use tribunal_env::Env;
 use tribunal_history::{Evidence, LogIndex, MemberId, Term};
 
 use super::progress::Progress;
-use super::types::{CommittedLeaderId, Entry, LeaderId, LogId, Payload, Proposal, Types, Vote};
+use super::types::{CommittedLeaderId, Entry, LeaderId, LogId, Payload, Proposal, Types, Vote, configuration};
 use crate::wal::{self, Ballot, Done, Image, Position, Wal, WalError};
 
 /// Bytes of entries that one replication message carries, unless a single entry is larger.
@@ -52,6 +52,7 @@ impl<E: Env> LogStore<E> {
                 offset: 0,
                 what: format!("entry {} has an unknown payload", entry.position.index),
             })?;
+            record_configuration(&env, entry.position, &payload);
             let log_id = log_id_of(entry.position);
             entries.push_back((Entry { log_id, payload }, entry.position));
         }
@@ -232,12 +233,17 @@ impl<E: Env> RaftLogStorage<Types<E>> for LogStore<E> {
     }
 
     async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), io::Error> {
-        let before = std::mem::replace(&mut self.lock().committed, committed);
+        let (before, chain) = {
+            let mut memory = self.lock();
+            let position = committed.and_then(|log_id| memory.position(log_id.index));
+            let before = std::mem::replace(&mut memory.committed, committed);
+            (before, position.map(|position| position.chain))
+        };
         if let Some(log_id) = committed
             && before != committed
         {
             let (index, term) = (LogIndex(log_id.index), Term(log_id.leader_id.term));
-            self.env.record(Evidence::Commit { index, term });
+            self.env.record(Evidence::Commit { index, term, chain });
             self.wal.committed(index, term).await;
         }
         Ok(())
@@ -253,6 +259,7 @@ impl<E: Env> RaftLogStorage<Types<E>> for LogStore<E> {
         I::IntoIter: OptionalSend,
     {
         let mut written = Vec::new();
+        let mut configured = Vec::new();
         let next = {
             let mut memory = self.lock();
             for entry in entries {
@@ -263,11 +270,17 @@ impl<E: Env> RaftLogStorage<Types<E>> for LogStore<E> {
                 let chain = wal::chain(before, term, index, &payload);
                 let position = Position { index, term, chain };
                 memory.last = Some(position);
+                if let Payload::Membership(_) = &entry.payload {
+                    configured.push((position, entry.payload.clone()));
+                }
                 memory.entries.push_back((entry, position));
                 written.push(wal::Entry { position, payload });
             }
             memory.next_index()
         };
+        for (position, payload) in &configured {
+            record_configuration(&self.env, *position, payload);
+        }
         let durable = self.durable.clone();
         let done = Box::new(move |result: Result<(), WalError>| {
             if result.is_ok() {
@@ -338,6 +351,17 @@ impl<E: Env> Clone for LogStore<E> {
             memory: Arc::clone(&self.memory),
             durable: self.durable.clone(),
         }
+    }
+}
+
+/// Tells of an entry that makes a configuration; others are none.
+fn record_configuration<E: Env>(env: &E, position: Position, payload: &Payload) {
+    if let Payload::Membership(membership) = payload {
+        env.record(Evidence::Configured {
+            index: position.index,
+            term: position.term,
+            configuration: configuration(membership),
+        });
     }
 }
 

@@ -10,12 +10,14 @@ use openraft::{OptionalSend, RaftSnapshotBuilder};
 use prost::Message as _;
 use serde::{Deserialize, Serialize};
 use tribunal_env::Env;
+use tribunal_history::evidence::SnapshotOrigin;
 use tribunal_history::{Evidence, LogIndex, Term};
 use tribunal_proto::peer;
+use xxhash_rust::xxh3::xxh3_128;
 
 use super::log::LogStore;
 use super::progress::Progress;
-use super::types::{LogId, Payload, Reply, Snapshot, SnapshotMeta, StoredMembership, Types};
+use super::types::{LogId, Payload, Reply, Snapshot, SnapshotMeta, StoredMembership, Types, configuration};
 use crate::kv::Kv;
 use crate::wal::snapshot::{SnapshotStore, Stored};
 use crate::wal::{Chain, Position};
@@ -98,7 +100,8 @@ impl<E: Env> RaftStateMachine<Types<E>> for Machine<E> {
     {
         while let Some((entry, responder)) = entries.try_next().await? {
             let log_id = entry.log_id;
-            let (reply, revision) = {
+            let (reply, revision, operation) = {
+                let mut operation = 0;
                 let mut state = self.write();
                 let reply = match entry.payload {
                     Payload::Blank => Reply::default(),
@@ -109,6 +112,7 @@ impl<E: Env> RaftStateMachine<Types<E>> for Machine<E> {
                                 format!("entry {} holds no command: {error}", log_id.index),
                             )
                         })?;
+                        operation = command.operation;
                         Reply(state.kv.apply(&command))
                     }
                     Payload::Membership(membership) => {
@@ -117,12 +121,13 @@ impl<E: Env> RaftStateMachine<Types<E>> for Machine<E> {
                     }
                 };
                 state.applied = Some(log_id);
-                (reply, state.kv.revision())
+                (reply, state.kv.revision(), operation)
             };
             self.env.record(Evidence::Apply {
                 index: LogIndex(log_id.index),
                 term: Term(log_id.leader_id.term),
                 revision,
+                operation,
             });
             self.applied.set(log_id.index + 1);
             if let Some(responder) = responder {
@@ -149,11 +154,20 @@ impl<E: Env> RaftStateMachine<Types<E>> for Machine<E> {
         let content: Content =
             postcard::from_bytes(&data).map_err(|e| invalid(format!("a snapshot's content: {e}")))?;
         let kv = Kv::decode(content.chunks).map_err(|e| invalid(format!("a snapshot's state: {e}")))?;
-        if self.read().on_disk.as_ref() != Some(meta) {
+        let digest = xxh3_128(&data);
+        let is_known = self.read().on_disk.as_ref() == Some(meta);
+        if !is_known {
             self.save(meta, data).await?;
         }
         if let Some(last) = meta.last_log_id {
-            self.log.note_snapshot(position(last, content.chain));
+            let last = position(last, content.chain);
+            self.log.note_snapshot(last);
+            let origin = if is_known {
+                SnapshotOrigin::Loaded
+            } else {
+                SnapshotOrigin::Received
+            };
+            self.tell(origin, last, digest, meta);
         }
         {
             let mut state = self.write();
@@ -193,6 +207,18 @@ impl<E: Env> Machine<E> {
         self.write().on_disk = Some(meta.clone());
         Ok(())
     }
+
+    /// Evidence of a snapshot that is on the disk.
+    fn tell(&self, origin: SnapshotOrigin, last: Position, digest: u128, meta: &SnapshotMeta) {
+        let membership = &meta.last_membership;
+        self.env.record(Evidence::Snapshot {
+            origin,
+            last,
+            digest,
+            configured: membership.log_id().map(|log_id| LogIndex(log_id.index)),
+            configuration: configuration(membership.membership()),
+        });
+    }
 }
 
 /// The state as of one entry, on its way to the disk.
@@ -219,7 +245,10 @@ impl<E: Env> RaftSnapshotBuilder<Types<E>> for FrozenState<E> {
         let data = Bytes::from(postcard::to_allocvec(&content).map_err(io::Error::other)?);
         self.machine.save(&self.meta, data.clone()).await?;
         if let Some(last) = self.meta.last_log_id {
-            self.machine.log.note_snapshot(position(last, chain));
+            let last = position(last, chain);
+            self.machine.log.note_snapshot(last);
+            self.machine
+                .tell(SnapshotOrigin::Built, last, xxh3_128(&data), &self.meta);
         }
         Ok(Snapshot {
             meta: self.meta.clone(),

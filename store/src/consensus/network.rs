@@ -1,6 +1,7 @@
 //! openraft's way to the other members, over [`Transport`].
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,9 +15,10 @@ use openraft::{OptionalSend, RPCTypes};
 use openraft_rt::{AsyncRuntime, Select2};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tribunal_env::{CallError, Env, Method, Transport};
-use tribunal_history::MemberId;
+use tribunal_env::{CallError, Clock as _, Env, Method, Transport};
+use tribunal_history::{Evidence, MemberId, Term};
 
+use super::read::Reads;
 use super::types::{Member, Snapshot, Types, Vote};
 use super::wire::{self, SentSnapshot};
 
@@ -24,6 +26,7 @@ use super::wire::{self, SentSnapshot};
 pub(super) struct Network<E: Env> {
     pub env: E,
     pub own: MemberId,
+    pub reads: Arc<Reads>,
     pub heartbeat: Duration,
 }
 
@@ -32,6 +35,7 @@ impl<E: Env> Network<E> {
         Link {
             env: self.env.clone(),
             own: self.own,
+            reads: Arc::clone(&self.reads),
             target: MemberId(target),
             within_min,
             pause: self.heartbeat,
@@ -57,6 +61,7 @@ impl<E: Env> RaftNetworkFactory<Types<E>> for Network<E> {
 pub(super) struct Link<E: Env> {
     env: E,
     own: MemberId,
+    reads: Arc<Reads>,
     target: MemberId,
     within_min: Duration,
     /// Between attempts while the member cannot be reached.
@@ -98,7 +103,19 @@ impl<E: Env> RaftNetworkV2<Types<E>> for Link<E> {
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<Types<E>>, RPCError<Types<E>>> {
         let within = option.soft_ttl().max(self.within_min);
-        self.call(wire::APPEND, RPCTypes::AppendEntries, &request, within).await
+        let sent = self.env.clock().monotonic();
+        let term = Term(request.vote.leader_id.term);
+        let answer = self
+            .call(wire::APPEND, RPCTypes::AppendEntries, &request, within)
+            .await?;
+        if self.reads.are_waiting() && !matches!(answer, AppendEntriesResponse::HigherVote(_)) {
+            self.env.record(Evidence::Confirmed {
+                by: self.target,
+                term,
+                sent_ns: u64::try_from(sent.as_nanos()).unwrap_or(u64::MAX),
+            });
+        }
+        Ok(answer)
     }
 
     async fn vote(

@@ -17,6 +17,7 @@ use super::identity::{Identity, Peer, member_id};
 use super::log::LogStore;
 use super::machine::Machine;
 use super::network::Network;
+use super::read::Reads;
 use super::types::{Member, Types};
 use super::wire::{self, Card};
 use crate::defect::{Defect, Defects};
@@ -95,6 +96,7 @@ pub(super) struct Inner<E: Env> {
     pub(super) raft: Raft<Types<E>, Machine<E>>,
     pub(super) log: LogStore<E>,
     pub(super) machine: Machine<E>,
+    pub(super) reads: Arc<Reads>,
     pub(super) settings: NodeSettings,
     /// What members said of themselves.
     cards: Mutex<BTreeMap<u64, Card>>,
@@ -128,16 +130,18 @@ impl<E: Env> Node<E> {
         env.record(Evidence::Boot {
             node: node_id(&settings.name, place),
             member: own,
-            term: image.vote.map(|ballot| ballot.term).unwrap_or_default(),
-            last: last.map(|last| last.index).unwrap_or_default(),
-            chain: last.map(|last| last.chain).unwrap_or_default(),
+            vote: image.vote,
+            last,
+            purged: image.purged,
         });
         let is_new = image.vote.is_none() && last.is_none();
         let log = LogStore::new(env.clone(), wal, image)?;
         let machine = Machine::new(env.clone(), log.clone(), snapshots);
+        let reads = Arc::new(Reads::default());
         let network = Network {
             env: env.clone(),
             own,
+            reads: Arc::clone(&reads),
             heartbeat: settings.heartbeat,
         };
         let raft = Raft::new(own.0, config, network, log.clone(), machine.clone())
@@ -154,6 +158,7 @@ impl<E: Env> Node<E> {
                 raft,
                 log,
                 machine,
+                reads,
                 settings,
                 cards: Mutex::default(),
                 acknowledged: Mutex::default(),
@@ -348,7 +353,8 @@ impl<E: Env> Consensus for Node<E> {
     async fn reading(&self, context: Context, barrier: Option<Barrier>, revision: Revision) -> Result<(), ApiError> {
         self.inner.env.record(Evidence::Read {
             operation: context.operation,
-            linearizable: barrier.is_some(),
+            read: barrier.map(|barrier| barrier.read),
+            term: barrier.map(|barrier| barrier.term).unwrap_or_default(),
             read_index: barrier.map(|barrier| barrier.index).unwrap_or_default(),
             revision,
         });

@@ -2,18 +2,53 @@
 //!
 //! Source: Ongaro, "Consensus: bridging theory and practice", §6.4.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use openraft::errors::RaftError;
 use openraft::{ReadPolicy, ServerState};
 use openraft_rt::{AsyncRuntime, WatchReceiver as _};
 use tribunal_env::{Env, Transport as _};
-use tribunal_history::{LogIndex, MemberId, Term};
+use tribunal_history::{Evidence, LogIndex, MemberId, Term};
 
 use super::node::Node;
 use super::wire::{self, ReadIndexed};
 use crate::defect::Defect;
 use crate::service::{ApiError, Barrier, Context};
+
+/// The linearizable reads of one life of a node.
+#[derive(Debug, Default)]
+pub(super) struct Reads {
+    begun: AtomicU64,
+    waiting: AtomicU64,
+}
+
+/// A read that waits for an index.
+struct Waiting<'a> {
+    number: u64,
+    reads: &'a Reads,
+}
+
+impl Reads {
+    /// Whether any read waits: evidence of who confirms this node as the leader is of use to nobody else.
+    pub(super) fn are_waiting(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
+    }
+
+    fn begin(&self) -> Waiting<'_> {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        Waiting {
+            number: 1 + self.begun.fetch_add(1, Ordering::Relaxed),
+            reads: self,
+        }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.reads.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 impl<E: Env> Node<E> {
     /// Waits until what was acknowledged before this call is applied here.
@@ -21,10 +56,11 @@ impl<E: Env> Node<E> {
     /// Asking has no effect, so it is repeated until the deadline.
     pub(super) async fn barrier(&self, context: Context) -> Result<Barrier, ApiError> {
         let deadline = self.deadline(context);
+        let read = self.begin_read();
         let barrier = loop {
             let leader = self.leader();
             let answer = match leader {
-                Some(leader) if leader == self.id() => self.read_index(deadline).await,
+                Some(leader) if leader == self.id() => self.read_index(read.number, deadline).await,
                 Some(leader) => self.ask_read_index(leader, deadline).await,
                 None => ReadIndexed::NotLeader,
             };
@@ -33,6 +69,7 @@ impl<E: Env> Node<E> {
                     break Barrier {
                         term: Term(term),
                         index: LogIndex(index),
+                        read: read.number,
                     };
                 }
                 ReadIndexed::Stopped => return Err(ApiError::stopped()),
@@ -52,12 +89,34 @@ impl<E: Env> Node<E> {
 
     /// Answers a follower that asks for a read index.
     pub(super) async fn read_index_for_peer(&self, within_ms: u64) -> ReadIndexed {
-        self.read_index(self.now() + Duration::from_millis(within_ms)).await
+        let read = self.begin_read();
+        self.read_index(read.number, self.now() + Duration::from_millis(within_ms))
+            .await
+    }
+
+    fn begin_read(&self) -> Waiting<'_> {
+        let read = self.inner.reads.begin();
+        self.env().record(Evidence::ReadBegun { read: read.number });
+        read
+    }
+
+    /// Names the index that a read must wait for, as the leader, and leaves evidence of it.
+    async fn read_index(&self, read: u64, deadline: Duration) -> ReadIndexed {
+        let answer = self.confirm_read_index(deadline).await;
+        if let ReadIndexed::At { term, index } = answer {
+            self.env().record(Evidence::ReadIndex {
+                read,
+                term: Term(term),
+                index: LogIndex(index),
+                lease: false,
+            });
+        }
+        answer
     }
 
     /// Confirms with a quorum that this member leads, and gives the index that a read must wait for: the last
     /// committed one when the confirmation began, and at least that of the leader's first entry.
-    async fn read_index(&self, deadline: Duration) -> ReadIndexed {
+    async fn confirm_read_index(&self, deadline: Duration) -> ReadIndexed {
         if self.has(Defect::ReadWithoutQuorum)
             && let Some(answer) = self.read_index_without_quorum()
         {

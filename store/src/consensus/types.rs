@@ -11,6 +11,8 @@ use prost::Message as _;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tribunal_env::Env;
+use tribunal_history::MemberId;
+use tribunal_history::evidence::Configuration;
 use tribunal_proto::peer;
 
 /// openraft's configuration for a node in the world `E`. It has no values; the traits are written by hand since
@@ -48,7 +50,22 @@ pub(super) type Payload = EntryPayload<Proposal, u64, Member>;
 pub(super) type Entry = openraft::Entry<CommittedLeaderId, Payload>;
 pub(super) type StoredMembership = openraft::StoredMembership<CommittedLeaderId, u64, Member>;
 pub(super) type SnapshotMeta = openraft::SnapshotMeta<CommittedLeaderId, u64, Member>;
+pub(super) type Membership = openraft::Membership<u64, Member>;
 pub(super) type Snapshot = openraft::Snapshot<CommittedLeaderId, u64, Member, Bytes>;
+
+/// A membership as evidence names it.
+pub(super) fn configuration(membership: &Membership) -> Configuration {
+    let sorted = |ids: &mut dyn Iterator<Item = u64>| {
+        let mut members: Vec<MemberId> = ids.map(MemberId).collect();
+        members.sort_unstable();
+        members
+    };
+    let voters = membership.get_joint_config().iter();
+    Configuration {
+        voters: voters.map(|set| sorted(&mut set.iter().copied())).collect(),
+        learners: sorted(&mut membership.learner_ids()),
+    }
+}
 
 /// A command as a log entry carries it: encoded once, where it is proposed, and decoded where it is applied.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -42,6 +42,7 @@ impl<E: Env> Node<E> {
                         self.env().record(Evidence::Ack {
                             operation: context.operation,
                             index: applied.index,
+                            term: applied.term,
                             revision,
                         });
                     }

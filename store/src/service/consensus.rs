@@ -38,6 +38,8 @@ pub struct Barrier {
     pub term: Term,
     /// Everything up to here is applied in the local state machine.
     pub index: LogIndex,
+    /// The read that it was made for, counted from 1 in each life of a node; names it in evidence.
+    pub read: u64,
 }
 
 /// What a member knows of itself and of the group.

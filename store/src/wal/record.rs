@@ -4,34 +4,13 @@
 //! little-endian. Lists of optional fields start with one byte, 0 or 1.
 
 use bytes::Bytes;
+pub use tribunal_history::evidence::{Ballot, Position};
 use tribunal_history::{LogIndex, MemberId, Term};
 
 use super::Chain;
 
 /// Bytes of a record before its kind.
 pub const PREFIX_BYTES: usize = 8;
-
-/// A vote, as Raft persists it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ballot {
-    /// In which term.
-    pub term: Term,
-    /// For whom.
-    pub voted_for: MemberId,
-    /// Whether it is known that a quorum voted so, which makes `voted_for` the leader of the term.
-    pub committed: bool,
-}
-
-/// A place in the log with the proof of everything up to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Position {
-    /// Index of the entry.
-    pub index: LogIndex,
-    /// Its term.
-    pub term: Term,
-    /// Hash chain up to and including it.
-    pub chain: Chain,
-}
 
 /// An entry.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -286,7 +286,7 @@ impl<E: Env> Writer<E> {
                     self.put(Record::Truncate(after), &mut records);
                     outcome.entries_only = false;
                     outcome.callbacks.push(done);
-                    let after = after.map(|position| position.index).unwrap_or_default();
+                    let after = after.map(|position| position.index);
                     // The intent: a crash between the sync and its evidence would otherwise look like a loss.
                     self.env.record(Evidence::Truncate { after });
                     if let Err(error) = self.env.settle().await {
@@ -297,10 +297,7 @@ impl<E: Env> Writer<E> {
                     self.put(Record::Purge(upto), &mut records);
                     outcome.entries_only = false;
                     outcome.purged = true;
-                    outcome.evidence.push(Evidence::Purge {
-                        upto: upto.index,
-                        chain: upto.chain,
-                    });
+                    outcome.evidence.push(Evidence::Purge { upto });
                     outcome.callbacks.push(done);
                 }
                 Job::Flush(done) => {
@@ -331,36 +328,13 @@ impl<E: Env> Writer<E> {
         index_max: &mut Option<LogIndex>,
         evidence: &mut Vec<Evidence>,
     ) {
-        let (Some(first), Some(last)) = (entries.first(), entries.last()) else {
-            return;
-        };
-        let (from, last) = (first.position.index, last.position);
-        *index_max = (*index_max).max(Some(last.index));
+        let Some(last) = entries.last() else { return };
+        *index_max = (*index_max).max(Some(last.position.index));
         let under = term_of(self.state.vote);
         for entry in entries {
+            tell(evidence, entry.position, under);
             self.put(Record::Entry(entry), records);
         }
-        // Successive appends under one vote are one event.
-        if let Some(Evidence::Persist {
-            to,
-            term,
-            chain,
-            under: before,
-            ..
-        }) = evidence.last_mut()
-            && *before == under
-            && to.0 + 1 == from.0
-        {
-            (*to, *term, *chain) = (last.index, last.term, last.chain);
-            return;
-        }
-        evidence.push(Evidence::Persist {
-            from,
-            to: last.index,
-            term: last.term,
-            chain: last.chain,
-            under,
-        });
     }
 
     fn put(&mut self, record: Record, records: &mut Vec<u8>) {
@@ -516,6 +490,32 @@ impl<E: Env> Writer<E> {
     fn active_path(&self) -> String {
         path_of(self.segments.last().map_or(0, |segment| segment.number))
     }
+}
+
+/// Adds an entry to the evidence of a batch. Successive entries of one term under one vote are one event, so that
+/// the term of every entry is known.
+fn tell(evidence: &mut Vec<Evidence>, position: Position, under: Term) {
+    let Position { index, term, chain } = position;
+    if let Some(Evidence::Persist {
+        to,
+        term: last_term,
+        chain: last_chain,
+        under: before,
+        ..
+    }) = evidence.last_mut()
+        && (*before, *last_term) == (under, term)
+        && to.0 + 1 == index.0
+    {
+        (*to, *last_chain) = (index, chain);
+        return;
+    }
+    evidence.push(Evidence::Persist {
+        from: index,
+        to: index,
+        term,
+        chain,
+        under,
+    });
 }
 
 /// How long the planted defect `ack-before-sync` waits before it syncs.
