@@ -32,7 +32,9 @@ impl Buggify {
 
 /// The points of a run.
 pub(crate) struct Points {
-    pub settings: Buggify,
+    settings: Buggify,
+    /// Which points are switched on, as far as it was asked.
+    enabled: BTreeMap<&'static str, bool>,
     streams: BTreeMap<(Place, &'static str), ChaCha8Rng>,
     acted: BTreeMap<&'static str, u64>,
 }
@@ -41,6 +43,7 @@ impl Default for Points {
     fn default() -> Self {
         Self {
             settings: Buggify::OFF,
+            enabled: BTreeMap::new(),
             streams: BTreeMap::new(),
             acted: BTreeMap::new(),
         }
@@ -48,6 +51,12 @@ impl Default for Points {
 }
 
 impl Points {
+    /// Lets points act so often from now on.
+    pub(crate) fn set(&mut self, settings: Buggify) {
+        self.settings = settings;
+        self.enabled.clear();
+    }
+
     /// How often each point has acted; points that never did are left out.
     pub(crate) fn acted(&self) -> &BTreeMap<&'static str, u64> {
         &self.acted
@@ -69,7 +78,8 @@ impl Kernel {
         };
         let Buggify { enabled, acts } = points.settings;
         // The harness's number is 0: its stream decides for all nodes.
-        if !chance(&mut seeded(self.seed, 0, label(0)), enabled) {
+        let decide = || chance(&mut seeded(self.seed, 0, label(0)), enabled);
+        if !*points.enabled.entry(point).or_insert_with(decide) {
             return false;
         }
         let stream = points.streams.entry((owner.place, point));

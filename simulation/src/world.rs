@@ -147,7 +147,7 @@ impl World {
 
     /// How often named points act from now on.
     pub fn set_buggify(&self, buggify: Buggify) {
-        lock(&self.kernel.points).settings = buggify;
+        lock(&self.kernel.points).set(buggify);
     }
 
     /// How often each named point has acted; those that never did are left out.

@@ -22,6 +22,8 @@ enum What {
     Faults,
     /// Bugs that can be planted in the bundled store
     Defects,
+    /// Named moments of the bundled store where a simulated node can crash or linger
+    Points,
     /// What histories can be judged by
     Specifications,
     /// Systems that can be put under test
@@ -60,6 +62,16 @@ pub fn run(args: ListArgs) -> u8 {
                 Some(WorldName::Simulation) => defect.worlds().contains(&"simulation"),
             })
             .map(|defect| (defect.name().to_owned(), defect.summary().to_owned()))
+            .collect(),
+        What::Points => tribunal_store::points::ALL
+            .iter()
+            .map(|point| {
+                let lingers = if point.lingers { "[lingers] " } else { "" };
+                (
+                    point.name.to_owned(),
+                    format!("{lingers}a crash leaves {}", point.leaves),
+                )
+            })
             .collect(),
         What::Specifications => tribunal_checker::specifications()
             .iter()

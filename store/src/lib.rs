@@ -4,6 +4,7 @@ pub mod api;
 pub mod consensus;
 pub mod defect;
 pub mod kv;
+pub mod points;
 pub mod real;
 pub mod service;
 pub mod wal;

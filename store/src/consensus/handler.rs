@@ -9,6 +9,7 @@ use tribunal_proto::peer;
 use super::node::Node;
 use super::types::{Snapshot, Types};
 use super::wire::{self, Card, Forwarded, Proposed, SentSnapshot};
+use crate::points;
 use crate::service::{Code, Context};
 
 /// Answers the calls of other members; every transport delivers to it.
@@ -42,6 +43,7 @@ impl<E: Env> PeerHandler<E> {
             .settle()
             .await
             .map_err(|error| HandlerError::Failed(format!("cannot write evidence: {error}")))?;
+        points::linger(self.node.env(), points::PEER_BEFORE_ANSWER).await;
         Ok(answer)
     }
 

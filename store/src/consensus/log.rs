@@ -15,6 +15,7 @@ use tribunal_history::{Evidence, LogIndex, MemberId, Term};
 
 use super::progress::Progress;
 use super::types::{CommittedLeaderId, Entry, LeaderId, LogId, Payload, Proposal, Types, Vote, configuration};
+use crate::points;
 use crate::wal::{self, Ballot, Done, Image, Position, Wal, WalError};
 
 /// Bytes of entries that one replication message carries, unless a single entry is larger.
@@ -244,6 +245,7 @@ impl<E: Env> RaftLogStorage<Types<E>> for LogStore<E> {
         {
             let (index, term) = (LogIndex(log_id.index), Term(log_id.leader_id.term));
             self.env.record(Evidence::Commit { index, term, chain });
+            points::pass(&self.env, points::COMMIT_BEFORE_WRITE);
             self.wal.committed(index, term).await;
         }
         Ok(())

@@ -19,6 +19,7 @@ use super::log::LogStore;
 use super::progress::Progress;
 use super::types::{LogId, Payload, Reply, Snapshot, SnapshotMeta, StoredMembership, Types, configuration};
 use crate::kv::Kv;
+use crate::points;
 use crate::wal::snapshot::{SnapshotStore, Stored};
 use crate::wal::{Chain, Position};
 
@@ -99,6 +100,7 @@ impl<E: Env> RaftStateMachine<Types<E>> for Machine<E> {
         S: Stream<Item = Result<EntryResponder<Types<E>>, io::Error>> + Unpin + OptionalSend,
     {
         while let Some((entry, responder)) = entries.try_next().await? {
+            points::linger(&self.env, points::APPLY_BEFORE).await;
             let log_id = entry.log_id;
             let (reply, revision, operation) = {
                 let mut operation = 0;
@@ -130,6 +132,7 @@ impl<E: Env> RaftStateMachine<Types<E>> for Machine<E> {
                 operation,
             });
             self.applied.set(log_id.index + 1);
+            points::pass(&self.env, points::APPLY_BEFORE_REPLY);
             if let Some(responder) = responder {
                 responder.send(reply);
             }
@@ -157,7 +160,9 @@ impl<E: Env> RaftStateMachine<Types<E>> for Machine<E> {
         let digest = xxh3_128(&data);
         let is_known = self.read().on_disk.as_ref() == Some(meta);
         if !is_known {
+            points::linger(&self.env, points::SNAPSHOT_INSTALL_BEFORE_SAVE).await;
             self.save(meta, data).await?;
+            points::linger(&self.env, points::SNAPSHOT_INSTALL_AFTER_SAVE).await;
         }
         if let Some(last) = meta.last_log_id {
             let last = position(last, content.chain);
@@ -176,6 +181,7 @@ impl<E: Env> RaftStateMachine<Types<E>> for Machine<E> {
             state.membership = meta.last_membership.clone();
         }
         self.applied.set(meta.last_log_id.map_or(0, |last| last.index + 1));
+        points::pass(&self.env, points::SNAPSHOT_INSTALL_BEFORE_PURGE);
         Ok(())
     }
 
@@ -232,6 +238,7 @@ impl<E: Env> RaftSnapshotBuilder<Types<E>> for FrozenState<E> {
     type SnapshotData = Bytes;
 
     async fn build_snapshot(&mut self) -> Result<Snapshot, io::Error> {
+        points::linger(&self.machine.env, points::SNAPSHOT_BUILD_FROZEN).await;
         let chain = self
             .meta
             .last_log_id

@@ -14,6 +14,7 @@ use tribunal_history::{Evidence, LogIndex, MemberId, Term};
 use super::node::Node;
 use super::wire::{self, ReadIndexed};
 use crate::defect::Defect;
+use crate::points;
 use crate::service::{ApiError, Barrier, Context};
 
 /// The linearizable reads of one life of a node.
@@ -78,6 +79,7 @@ impl<E: Env> Node<E> {
                 ReadIndexed::NotLeader => return Err(ApiError::timed_out()),
             }
         };
+        points::linger(self.env(), points::READ_AFTER_CONFIRMATION).await;
         let left = deadline.saturating_sub(self.now());
         let applied = self.inner.machine.applied();
         match E::Runtime::timeout(left, applied.reaches(barrier.index.0 + 1)).await {

@@ -14,6 +14,7 @@ use super::node::Node;
 use super::types::{Payload, Proposal};
 use super::wire::{self, Forwarded, Proposed};
 use crate::defect::Defect;
+use crate::points;
 use crate::service::{ApiError, Applied, Code, Context};
 use crate::wal::Position;
 
@@ -47,6 +48,7 @@ impl<E: Env> Node<E> {
                         });
                     }
                     self.settle().await?;
+                    points::linger(self.env(), points::WRITE_BEFORE_REPLY).await;
                     return Ok(applied);
                 }
                 Attempt::Failed(error) => return Err(error),
@@ -165,6 +167,7 @@ impl<E: Env> Node<E> {
             within_ms: u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
             command: proposal.0.clone(),
         };
+        points::linger(self.env(), points::WRITE_BEFORE_FORWARD).await;
         let transport = self.env().transport();
         let answer = transport
             .call(leader, wire::PROPOSE, wire::encode(&forwarded), left)

@@ -12,6 +12,7 @@ use tribunal_history::{LogIndex, Term};
 use super::frame::{self, Head, SEGMENT_HEAD_BYTES};
 use super::record::State;
 use super::{Ballot, Entry, FOLDER, Position, Record, WalError, chain};
+use crate::points;
 
 /// What a log amounts to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -221,6 +222,7 @@ pub(super) async fn recover<E: Env>(env: &E) -> Result<Recovered<<E::Disk as Dis
             let size = bytes.len() as u64;
             let end = scan.end as u64;
             if scan.torn {
+                points::pass(env, points::RECOVERY_BEFORE_REPAIR);
                 let tidy = async {
                     file.set_len(end).await?;
                     file.set_len(size.max(end)).await?;

@@ -11,6 +11,7 @@ use tribunal_history::{LogIndex, Term};
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::WalError;
+use crate::points;
 
 const FOLDER: &str = "snap";
 const UNFINISHED: &str = "snap/unfinished";
@@ -71,11 +72,15 @@ impl<E: Env> SnapshotStore<E> {
             }
             let file = disk.open(UNFINISHED, OpenMode::Create).await?;
             file.write_at(0, body.freeze()).await?;
+            points::linger(&self.env, points::SNAPSHOT_SAVE_BEFORE_SYNC).await;
             file.sync_data().await?;
+            points::pass(&self.env, points::SNAPSHOT_SAVE_BEFORE_RENAME);
             disk.rename(UNFINISHED, &path).await?;
+            points::pass(&self.env, points::SNAPSHOT_SAVE_BEFORE_DIR_SYNC);
             disk.sync_dir(FOLDER).await
         };
         write.await.map_err(|e| WalError::io("write", &path, &e))?;
+        points::pass(&self.env, points::SNAPSHOT_SAVE_BEFORE_REMOVE);
         for old in self.names().await?.iter().filter(|other| **other < name) {
             let path = format!("{FOLDER}/{old}");
             disk.remove(&path)

@@ -19,6 +19,7 @@ use tribunal_history::{Evidence, LogIndex, Term};
 use super::frame::{self, SEGMENT_HEAD_BYTES};
 use super::recovery::{self, Image, Segment, path_of, term_of};
 use super::{Ballot, Entry, FOLDER, Position, Record, Settings, WalError};
+use crate::points::{self, Point};
 
 /// Called once what it was given with is durable, or cannot become so.
 pub type Done = Box<dyn FnOnce(Result<(), WalError>) + Send>;
@@ -184,8 +185,31 @@ struct Outcome {
     evidence: Vec<Evidence>,
     callbacks: Vec<Done>,
     purged: bool,
-    /// Whether it holds nothing but entries and commit points.
-    entries_only: bool,
+    weight: Weight,
+}
+
+/// The weightiest request of a batch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Weight {
+    /// It holds nothing but entries and commit points.
+    #[default]
+    Entries,
+    Flush,
+    Purge,
+    Vote,
+    Truncate,
+}
+
+impl Weight {
+    /// The points before and after the sync.
+    fn points(self) -> (Point, Option<Point>) {
+        match self {
+            Self::Entries | Self::Flush => (points::APPEND_BEFORE_SYNC, Some(points::APPEND_AFTER_SYNC)),
+            Self::Purge => (points::PURGE_BEFORE_SYNC, None),
+            Self::Vote => (points::VOTE_BEFORE_SYNC, Some(points::VOTE_AFTER_SYNC)),
+            Self::Truncate => (points::TRUNCATE_BEFORE_SYNC, Some(points::TRUNCATE_AFTER_SYNC)),
+        }
+    }
 }
 
 impl Outcome {
@@ -222,7 +246,7 @@ impl<E: Env> Writer<E> {
                     Err(error)
                 }
                 // The planted defect acts here: entries are answered although they are not durable yet.
-                (Ok(()), Some(delay)) if outcome.entries_only => {
+                (Ok(()), Some(delay)) if outcome.weight == Weight::Entries => {
                     self.unsynced.extend(outcome.evidence);
                     for done in outcome.callbacks {
                         done(Ok(()));
@@ -248,10 +272,7 @@ impl<E: Env> Writer<E> {
 
     /// Takes jobs up to the bound or a truncation, or one truncation, and writes them as one batch.
     async fn take_batch(&mut self, waiting: &mut VecDeque<Job>) -> (Outcome, Result<(), WalError>) {
-        let mut outcome = Outcome {
-            entries_only: true,
-            ..Outcome::default()
-        };
+        let mut outcome = Outcome::default();
         let before = self.state.state();
         let mut records = Vec::new();
         let mut index_max = None;
@@ -268,7 +289,7 @@ impl<E: Env> Writer<E> {
                 }
                 Job::Vote(ballot, done) => {
                     self.put(Record::Vote(ballot), &mut records);
-                    outcome.entries_only = false;
+                    outcome.weight = outcome.weight.max(Weight::Vote);
                     outcome.evidence.push(Evidence::Vote {
                         term: ballot.term,
                         voted_for: ballot.voted_for,
@@ -284,7 +305,7 @@ impl<E: Env> Writer<E> {
                         return (outcome, Err(error));
                     }
                     self.put(Record::Truncate(after), &mut records);
-                    outcome.entries_only = false;
+                    outcome.weight = Weight::Truncate;
                     outcome.callbacks.push(done);
                     let after = after.map(|position| position.index);
                     // The intent: a crash between the sync and its evidence would otherwise look like a loss.
@@ -295,13 +316,13 @@ impl<E: Env> Writer<E> {
                 }
                 Job::Purge(upto, done) => {
                     self.put(Record::Purge(upto), &mut records);
-                    outcome.entries_only = false;
+                    outcome.weight = outcome.weight.max(Weight::Purge);
                     outcome.purged = true;
                     outcome.evidence.push(Evidence::Purge { upto });
                     outcome.callbacks.push(done);
                 }
                 Job::Flush(done) => {
-                    outcome.entries_only = false;
+                    outcome.weight = outcome.weight.max(Weight::Flush);
                     outcome.callbacks.push(done);
                 }
             }
@@ -394,6 +415,8 @@ impl<E: Env> Writer<E> {
         if outcome.callbacks.is_empty() && self.unsynced.is_empty() {
             return Ok(());
         }
+        let (before, after) = outcome.weight.points();
+        points::linger(&self.env, before).await;
         let path = self.active_path();
         if let Some((file, _, _)) = &self.active
             && let Err(error) = file.sync_data().await
@@ -401,6 +424,9 @@ impl<E: Env> Writer<E> {
             let error = WalError::io("sync", &path, &error);
             outcome.fail(&error);
             return Err(error);
+        }
+        if let Some(after) = after {
+            points::pass(&self.env, after);
         }
         for evidence in std::mem::take(&mut self.unsynced).into_iter().chain(outcome.evidence) {
             self.env.record(evidence);
@@ -430,7 +456,9 @@ impl<E: Env> Writer<E> {
             file.set_len(size).await?;
             file.write_at(0, content.into()).await?;
             file.sync_data().await?;
+            points::pass(&self.env, points::SEGMENT_BEFORE_DIR_SYNC);
             disk.sync_dir(FOLDER).await?;
+            points::pass(&self.env, points::SEGMENT_AFTER_DIR_SYNC);
             Ok(file)
         };
         let file = create.await.map_err(|e| WalError::io("create", &path, &e))?;
@@ -460,9 +488,11 @@ impl<E: Env> Writer<E> {
         while self.segments.len() > 1 && self.segments[0].index_max.is_none_or(|index| index <= upto) {
             let path = path_of(self.segments.remove(0).number);
             let disk = self.env.disk();
+            points::pass(&self.env, points::PURGE_BEFORE_REMOVE);
             disk.remove(&path)
                 .await
                 .map_err(|e| WalError::io("remove", &path, &e))?;
+            points::pass(&self.env, points::PURGE_BEFORE_DIR_SYNC);
             disk.sync_dir(FOLDER)
                 .await
                 .map_err(|e| WalError::io("sync", FOLDER, &e))?;
