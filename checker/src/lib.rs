@@ -39,7 +39,6 @@
 
 pub mod budget;
 pub mod explain;
-pub mod generate;
 pub mod judge;
 pub mod linearizability;
 pub mod minimise;

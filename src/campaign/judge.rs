@@ -11,7 +11,6 @@ use tribunal_workload::{NodeProgress, NodeReads, progress_property};
 
 use super::outcome::{ExitPolicy, outcome};
 use super::plan::{Plan, shell_word};
-use crate::world::process::{DiskMode, System};
 
 /// What the runner saw beside the history.
 #[derive(Clone, Debug, Default)]
@@ -26,10 +25,21 @@ pub struct Observed {
     pub stall_max: Duration,
     /// Nodes that stopped by themselves, for people.
     pub unexpected_exits: Vec<String>,
+    /// What the simulator found wrong with the code that ran in it; none in other worlds.
+    pub faulty_code: Option<Vec<FaultyCode>>,
     /// What went wrong with the tool or with starting the system, for people.
     pub harness_errors: Vec<String>,
     /// Whether somebody interrupted it.
     pub interrupted: bool,
+}
+
+/// A task of the system under test panicked, or acted after its death.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FaultyCode {
+    /// What, when and where, in one line.
+    pub title: String,
+    /// The stack of a panic.
+    pub backtrace: Option<String>,
 }
 
 /// Puts everything together.
@@ -53,6 +63,7 @@ pub fn report(
     let mut properties = vec![linearizable(judgement, &mut findings)];
     properties.push(progress(plan, seen));
     properties.push(no_crash(seen));
+    properties.extend(seen.faulty_code.as_deref().map(no_panic));
     properties.push(final_reads(seen));
     let coverage = Coverage::of(schedule, events);
     properties.push(coverage.property());
@@ -74,21 +85,36 @@ pub fn report(
             counted(changes, "leader change")
         )
     });
-    let dir_word = shell_word(&dir.display().to_string());
+    // What a simulated run writes depends on nothing but its plan: neither on where it is written nor when.
+    let is_simulated = plan.defendant.is_simulated();
+    let name = if is_simulated {
+        format!("seed {}", plan.seed)
+    } else {
+        dir.file_name()
+            .map_or_else(String::new, |name| name.to_string_lossy().into_owned())
+    };
+    let commands = if is_simulated {
+        vec![plan.command()]
+    } else {
+        let dir = shell_word(&dir.display().to_string());
+        vec![
+            format!("tribunal run --from {dir} --repeat 10"),
+            format!("tribunal check {dir}"),
+            plan.command(),
+        ]
+    };
     Report {
         run: RunSummary {
-            name: dir
-                .file_name()
-                .map_or_else(String::new, |name| name.to_string_lossy().into_owned()),
+            name,
             seed: Some(plan.seed),
             workload: plan.workload.to_string(),
-            system: format!("{} {}", plan.system.name(), plan.system.version()),
+            system: plan.defendant.title(),
             nodes: usize::from(plan.nodes),
             clients: plan.clients as usize,
             defect: plan.config.get("defect").cloned(),
-            started: Some(plan.started.clone()),
+            started: (!is_simulated).then(|| plan.started.clone()),
             duration_ns: end_ns,
-            disk: disk_image(plan),
+            disk: Some(plan.defendant.disk().to_owned()),
         },
         verdict: RunVerdict {
             outcome: verdict,
@@ -101,11 +127,7 @@ pub fn report(
         faults,
         leaders,
         not_tried: coverage.not_tried,
-        commands: vec![
-            format!("tribunal run --from {dir_word} --repeat 10"),
-            format!("tribunal check {dir_word}"),
-            plan.command(),
-        ],
+        commands,
         files: Vec::new(),
     }
 }
@@ -169,19 +191,6 @@ fn final_reads(seen: &Observed) -> Property {
     )
 }
 
-/// Which image of the disks a run on this system judges.
-fn disk_image(plan: &Plan) -> Option<String> {
-    let text = match &plan.system {
-        System::Builtin(builtin) if builtin.disk == DiskMode::Volatile => {
-            "volatile: un-synced writes are lost with the process"
-        }
-        System::Builtin(_) | System::Etcd(_) => {
-            "real: un-synced writes survive SIGKILL in the page cache, so durability was not tested"
-        }
-    };
-    Some(text.to_owned())
-}
-
 fn no_crash(seen: &Observed) -> Property {
     let exits = seen.unexpected_exits.join("; ");
     let (verdict, detail) = if !seen.started {
@@ -200,6 +209,31 @@ fn no_crash(seen: &Observed) -> Property {
     property(
         "no-crash",
         "No node stops by itself",
+        PropertyClass::Safety,
+        verdict,
+        detail,
+    )
+}
+
+/// A panic is a finding about the store whatever became of its node; so is a task that outlives it, which no real
+/// process has.
+fn no_panic(found: &[FaultyCode]) -> Property {
+    let (verdict, detail) = match found {
+        [] => (Outcome::Pass, "none did".to_owned()),
+        [first, rest @ ..] => {
+            let more = match rest.len() {
+                0 => String::new(),
+                more => format!("; and {} more", grouped(more as u64)),
+            };
+            (
+                Outcome::Fail,
+                format!("{}{more}; the stacks are in panics.txt", first.title),
+            )
+        }
+    };
+    property(
+        "no-panic",
+        "No task of the store panics",
         PropertyClass::Safety,
         verdict,
         detail,

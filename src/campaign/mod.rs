@@ -1,12 +1,15 @@
 //! A campaign from end to end: plan, run, record, judge, report.
 
 pub mod again;
+mod files;
 pub mod judge;
 pub mod outcome;
+mod phases;
 pub mod plan;
 pub mod recorder;
 pub mod run;
 pub mod run_dir;
+pub mod simulated;
 
 use std::fmt;
 use std::io;
@@ -15,8 +18,7 @@ use std::time::Duration;
 
 use tribunal_history::{Event, Report};
 
-pub use plan::Plan;
-pub use run::run;
+pub use plan::{Defendant, Plan};
 
 use recorder::Counts;
 use run_dir::{RunDir, RunDirError};
@@ -80,7 +82,8 @@ pub enum RunError {
 }
 
 impl RunError {
-    fn write(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+    /// What a failure to write this file is.
+    pub fn write(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::Write { path, source }
     }

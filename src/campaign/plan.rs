@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tribunal_history::FaultKind;
+use tribunal_store::defect::Defects;
 use tribunal_workload::Workload;
 
-use crate::world::process::System;
+use crate::world::process::{DiskMode, System};
 
 /// Everything that decides a run.
 #[derive(Clone, Debug)]
@@ -18,8 +19,8 @@ pub struct Plan {
     pub name: String,
     /// Everything random derives from it.
     pub seed: u64,
-    /// The system under test.
-    pub system: System,
+    /// The system under test, in its world.
+    pub defendant: Defendant,
     /// How many nodes.
     pub nodes: u16,
     /// What the clients do.
@@ -56,6 +57,53 @@ pub struct Plan {
     pub config: BTreeMap<String, String>,
     /// When the run was started, UTC, ISO 8601.
     pub started: String,
+}
+
+/// What is tried, and in which world.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Defendant {
+    /// A system whose nodes are real processes.
+    Process(System),
+    /// The bundled store in virtual time, with these planted bugs.
+    Simulation(Defects),
+}
+
+impl Defendant {
+    /// Its name and version, for people.
+    pub fn title(&self) -> String {
+        match self {
+            Self::Process(system) => format!("{} {}", system.name(), system.version()),
+            Self::Simulation(_) => format!("builtin {} in simulation", env!("CARGO_PKG_VERSION")),
+        }
+    }
+
+    /// SHA-256 of its program, hexadecimal; none if there is no program of its own that can be read.
+    pub fn sha256(&self) -> Option<String> {
+        match self {
+            Self::Process(system) => system.sha256().ok(),
+            Self::Simulation(_) => None,
+        }
+    }
+
+    /// Which image of the disks a run judges, for people.
+    pub fn disk(&self) -> &'static str {
+        match self {
+            Self::Process(System::Builtin(builtin)) if builtin.disk == DiskMode::Volatile => {
+                "volatile: un-synced writes are lost with the process"
+            }
+            Self::Process(System::Builtin(_) | System::Etcd(_)) => {
+                "real: un-synced writes survive SIGKILL in the page cache, so durability was not tested"
+            }
+            Self::Simulation(_) => {
+                "simulated: a kill takes the power, and un-synced writes are lost, torn or reordered"
+            }
+        }
+    }
+
+    /// Whether it runs in virtual time.
+    pub fn is_simulated(&self) -> bool {
+        matches!(self, Self::Simulation(_))
+    }
 }
 
 impl Plan {

@@ -20,7 +20,7 @@ use tribunal_history::{
 use tribunal_nemesis::NemesisRecorder;
 use tribunal_workload::{Completion, Recorder as WorkloadRecorder};
 
-use crate::world::process::ClusterRecorder;
+use crate::world::ClusterRecorder;
 
 /// The history of a run while it is made. Clones write to the same one.
 #[derive(Clone)]
@@ -65,23 +65,32 @@ impl Recorder {
     pub fn create(folder: &Path, clock: Box<dyn Clock>, processes: u32) -> io::Result<Self> {
         let path = folder.join("history.jsonl");
         let writer = Writer::new(BufWriter::new(File::create_new(&path)?))?;
+        Ok(Self::new(path, Some(writer), clock, processes))
+    }
+
+    /// Keeps the history in memory only.
+    pub fn in_memory(clock: Box<dyn Clock>, processes: u32) -> Self {
+        Self::new(PathBuf::new(), None, clock, processes)
+    }
+
+    fn new(path: PathBuf, writer: Option<Writer<BufWriter<File>>>, clock: Box<dyn Clock>, processes: u32) -> Self {
         let began = clock.monotonic();
         let state = State {
             events: Vec::new(),
             written: 0,
             processes,
-            writer: Some(writer),
+            writer,
             counts: Counts::default(),
             closed: false,
         };
-        Ok(Self {
+        Self {
             shared: Arc::new(Shared {
                 clock,
                 began,
                 path,
                 state: Mutex::new(state),
             }),
-        })
+        }
     }
 
     /// A run enters its next phase.
@@ -117,7 +126,7 @@ impl Recorder {
     }
 
     /// Ends the recording: what comes later is dropped, since nobody will judge it. Returns all events and the
-    /// path of the file.
+    /// path of the file, which is empty for one in memory.
     pub fn close(&self) -> io::Result<(Vec<Event>, PathBuf)> {
         self.lock().closed = true;
         let flushed = self.flush();

@@ -12,7 +12,8 @@ use super::values::{nodes, positive_duration};
 use super::{EXIT_HARNESS, complain};
 use crate::campaign::outcome::EXIT_USAGE;
 use crate::campaign::run_dir::RunDir;
-use crate::world::process::{Cluster, ClusterConfig, NoRecorder, System};
+use crate::world::NoRecorder;
+use crate::world::process::{Cluster, ClusterConfig, System};
 
 /// Flags of `tribunal cluster`.
 #[derive(Clone, Debug, Args)]

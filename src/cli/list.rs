@@ -3,6 +3,8 @@
 use clap::{Args, ValueEnum};
 use tribunal_workload::Workload;
 
+use super::values::WorldName;
+
 /// Flags of `tribunal list`.
 #[derive(Clone, Debug, Args)]
 pub struct ListArgs {
@@ -28,14 +30,6 @@ enum What {
     Specifications,
     /// Systems that can be put under test
     Systems,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum WorldName {
-    /// Real processes
-    Process,
-    /// Virtual time
-    Simulation,
 }
 
 /// Runs the verb.

@@ -7,11 +7,13 @@ mod check;
 mod child;
 mod cluster;
 mod demo;
+mod interrupt;
 mod list;
 mod node;
 mod progress;
 mod report;
 mod run;
+mod simulate;
 mod values;
 
 use std::process::ExitCode;
@@ -42,6 +44,8 @@ could not start, 64 usage or malformed input, 130 interrupted without a violatio
 enum Verb {
     /// Run one campaign against a cluster, under faults, and write a report
     Run(Box<run::RunArgs>),
+    /// Run the bundled store in virtual time, seed after seed, until something is found
+    Simulate(simulate::SimulateArgs),
     /// Judge a recorded history again, or one from elsewhere
     Check(check::CheckArgs),
     /// Write the report of a run directory again
@@ -79,6 +83,7 @@ pub fn main() -> ExitCode {
             0
         }
         Some(Verb::Run(args)) => run::run(*args),
+        Some(Verb::Simulate(args)) => simulate::run(args),
         Some(Verb::Check(args)) => check::run(args),
         Some(Verb::Report(args)) => report::run(args),
         Some(Verb::Demo(args)) => demo::run(args),

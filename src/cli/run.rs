@@ -10,18 +10,22 @@ use clap::{Args, FromArgMatches as _};
 use tribunal_history::report::RunOutcome;
 use tribunal_history::{Manifest, Record as _, Report};
 
-use tribunal_store::defect::Defect;
+use tribunal_store::defect::{Defect, Defects};
 use tribunal_workload::Workload;
 
-use super::values::{PerNode, nodes, per_node, positive_duration, rate, size};
-use super::{complain, progress};
+use super::values::{PerNode, WorldName, nodes, per_node, positive_duration, rate, size};
+use super::{complain, interrupt, progress};
 use crate::campaign::outcome::{EXIT_USAGE, ExitPolicy, FailOn};
-use crate::campaign::{Plan, RunError};
+use crate::campaign::{Defendant, Plan, RunError};
 use crate::world::process::System;
 
 /// Flags of `tribunal run`.
 #[derive(Clone, Debug, Args)]
 pub struct RunArgs {
+    /// Where it runs: `process` (real processes in real time) or `simulation` (the bundled store in virtual time,
+    /// replayed exactly by its seed)
+    #[arg(long, default_value = "process", value_enum, value_name = "WORLD")]
+    world: WorldName,
     /// System under test: `builtin`, or `etcd[:BINARY]`
     #[arg(long, default_value = "builtin", value_name = "SYSTEM")]
     system: String,
@@ -34,15 +38,15 @@ pub struct RunArgs {
     /// Keys that the workload uses
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     keys: u32,
-    /// Clients that work at a time: a number, or one for each node such as 4n
-    #[arg(long, default_value = "4n", value_parser = per_node, value_name = "CLIENTS")]
-    concurrency: PerNode,
-    /// Operations a second, all clients together
-    #[arg(short, long, default_value = "200", value_parser = rate)]
-    rate: f64,
-    /// Length of the phase under faults
-    #[arg(long, default_value = "30s", value_parser = positive_duration, value_name = "TIME")]
-    time_limit: Duration,
+    /// Clients that work at a time: a number, or one for each node such as 4n [default: 4n, in simulation 5]
+    #[arg(long, value_parser = per_node, value_name = "CLIENTS")]
+    concurrency: Option<PerNode>,
+    /// Operations a second, all clients together [default: 200, in simulation 100]
+    #[arg(short, long, value_parser = rate)]
+    rate: Option<f64>,
+    /// Length of the phase under faults [default: 30s, in simulation 60s]
+    #[arg(long, value_parser = positive_duration, value_name = "TIME")]
+    time_limit: Option<Duration>,
     /// A client gives an operation up as indeterminate after this time
     #[arg(long, default_value = "1s", value_parser = positive_duration, value_name = "TIME")]
     op_timeout: Duration,
@@ -92,7 +96,7 @@ pub struct RunArgs {
     #[arg(long)]
     keep_data: bool,
     /// Take the settings of an earlier run, given by its run directory
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["system", "nodes", "workload", "seed", "defect", "nemesis", "time_limit", "concurrency", "rate", "keys"])]
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["world", "system", "nodes", "workload", "seed", "defect", "nemesis", "time_limit", "concurrency", "rate", "keys"])]
     from: Option<PathBuf>,
     /// Run it so many times, and say how often it was violated
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000), value_name = "TIMES")]
@@ -108,6 +112,9 @@ pub struct RunArgs {
     /// A violation is what is wanted: swaps exit codes 0 and 1
     #[arg(long)]
     expect_fail: bool,
+    /// In simulation: write everything that happened into this file, to compare runs byte for byte
+    #[arg(long, value_name = "FILE", hide = true)]
+    trace: Option<PathBuf>,
     /// Print the report as one JSON object instead of text
     #[arg(long)]
     json: bool,
@@ -144,7 +151,7 @@ pub fn run(args: RunArgs) -> u8 {
                 return EXIT_USAGE;
             }
         };
-        match execute(&plan, &policy, args.json) {
+        match execute(&plan, &policy, args.json, args.trace.as_deref()) {
             Ok(report) => {
                 tally.count(report.verdict.outcome, policy.code(report.verdict.outcome));
                 if report.verdict.outcome == RunOutcome::Interrupted {
@@ -166,18 +173,33 @@ pub fn run(args: RunArgs) -> u8 {
     tally.code
 }
 
-/// Runs one plan with its progress shown, and prints how it ended.
-pub fn execute(plan: &Plan, policy: &ExitPolicy, json: bool) -> anyhow::Result<Report> {
+/// Runs one plan with its progress shown, and prints how it ended. The trace of a simulated run goes into `trace`.
+pub fn execute(plan: &Plan, policy: &ExitPolicy, json: bool, trace: Option<&Path>) -> anyhow::Result<Report> {
     eprintln!("seed {}", plan.seed);
     eprintln!("run again: {}", plan.command());
     let shown = progress::Shown::new(plan.time_limit);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .context("the runtime does not start")?;
-    let result = runtime.block_on(crate::campaign::run(plan, policy, &shown, interrupted()));
-    runtime.shutdown_timeout(Duration::from_secs(2));
+    let result = match &plan.defendant {
+        Defendant::Process(system) => {
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(2)
+                .enable_all()
+                .build()
+                .context("the runtime does not start")?;
+            let result = runtime.block_on(crate::campaign::run::run(plan, system, policy, &shown, interrupted()));
+            runtime.shutdown_timeout(Duration::from_secs(2));
+            result
+        }
+        Defendant::Simulation(defects) => {
+            let interrupt = interrupt::flag().context("signals cannot be watched")?;
+            let result = crate::campaign::simulated::run(plan, defects, policy, &shown, &interrupt, trace.is_some());
+            result.and_then(|(report, dir, simulated)| {
+                if let (Some(path), Some(bytes)) = (trace, &simulated.trace) {
+                    std::fs::write(path, bytes).map_err(RunError::write(path))?;
+                }
+                Ok((report, dir))
+            })
+        }
+    };
     shown.finish();
     let (report, dir) = result.map_err(|error: RunError| anyhow::Error::new(error))?;
     if json {
@@ -289,19 +311,39 @@ impl RunArgs {
     }
 
     /// Plants a bug, and puts the run into `runs_dir`.
-    pub fn plant(&mut self, defect: &str, runs_dir: PathBuf) {
-        self.defect = vec![defect.to_owned()];
+    pub fn plant(&mut self, defect: Option<&str>, runs_dir: PathBuf) {
+        self.defect = defect.map(str::to_owned).into_iter().collect();
         self.runs_dir = runs_dir;
+    }
+
+    /// The same with this seed.
+    pub fn with_seed(&self, seed: u64) -> Self {
+        Self {
+            seed: Some(seed),
+            ..self.clone()
+        }
     }
 
     /// Checks every value and resolves what depends on others.
     pub fn plan(&self) -> anyhow::Result<Plan> {
         let workload: Workload = self.workload.parse()?;
         let kinds = tribunal_nemesis::parse_kinds(&self.nemesis)?;
-        for name in &self.defect {
-            name.parse::<Defect>()?;
-        }
+        let defects: Defects = self
+            .defect
+            .iter()
+            .map(|name| name.parse::<Defect>())
+            .collect::<Result<_, _>>()?;
         let system = System::parse(&self.system, &self.disk, &self.defect)?;
+        let defendant = match (self.world, system) {
+            (WorldName::Process, system) => Defendant::Process(system),
+            (WorldName::Simulation, System::Builtin(_)) => Defendant::Simulation(defects),
+            (WorldName::Simulation, System::Etcd(_)) => {
+                bail!("only the bundled store runs in simulation; leave out --system, or run it on processes");
+            }
+        };
+        if self.trace.is_some() && !defendant.is_simulated() {
+            bail!("--trace needs --world simulation");
+        }
         if self.election_timeout < self.heartbeat_interval * 5 {
             bail!("--election-timeout must be at least five times --heartbeat-interval");
         }
@@ -310,18 +352,19 @@ impl RunArgs {
             None => draw_seed()?,
         };
         let started = jiff::Timestamp::now();
-        let seconds = self.time_limit.as_secs_f64();
+        let (rate, time_limit) = (self.rate(), self.time_limit());
+        let seconds = time_limit.as_secs_f64();
         Ok(Plan {
             runs_dir: self.runs_dir.clone(),
             name: self.name.clone(),
             seed,
-            system,
+            defendant,
             nodes: self.nodes,
             workload,
             keys: self.keys,
-            clients: self.concurrency.resolve(self.nodes),
-            rate: self.rate,
-            time_limit: self.time_limit,
+            clients: self.concurrency().resolve(self.nodes),
+            rate,
+            time_limit,
             op_timeout: self.op_timeout,
             kinds,
             interval: self.nemesis_interval,
@@ -330,7 +373,7 @@ impl RunArgs {
             liveness_bound: self.liveness_bound,
             ok_min: self
                 .min_ok
-                .unwrap_or(((seconds * 10.0_f64.min(self.rate / 4.0)) as u64).max(1)),
+                .unwrap_or(((seconds * 10.0_f64.min(rate / 4.0)) as u64).max(1)),
             check: tribunal_checker::Options {
                 time: Some(self.check_time),
                 memory_bytes: self.check_memory,
@@ -344,6 +387,27 @@ impl RunArgs {
         })
     }
 
+    fn concurrency(&self) -> PerNode {
+        self.concurrency.unwrap_or(match self.world {
+            WorldName::Process => PerNode::each(4),
+            WorldName::Simulation => PerNode::all(5),
+        })
+    }
+
+    fn rate(&self) -> f64 {
+        self.rate.unwrap_or(match self.world {
+            WorldName::Process => 200.0,
+            WorldName::Simulation => 100.0,
+        })
+    }
+
+    fn time_limit(&self) -> Duration {
+        self.time_limit.unwrap_or(match self.world {
+            WorldName::Process => Duration::from_secs(30),
+            WorldName::Simulation => Duration::from_secs(60),
+        })
+    }
+
     /// Every setting that decides the run, by its flag's name.
     fn config(&self, seed: u64) -> BTreeMap<String, String> {
         let time = |duration: Duration| humantime::format_duration(duration).to_string().replace(' ', "");
@@ -352,9 +416,9 @@ impl RunArgs {
             ("nodes", self.nodes.to_string()),
             ("workload", self.workload.clone()),
             ("keys", self.keys.to_string()),
-            ("concurrency", self.concurrency.to_string()),
-            ("rate", self.rate.to_string()),
-            ("time-limit", time(self.time_limit)),
+            ("concurrency", self.concurrency().to_string()),
+            ("rate", self.rate().to_string()),
+            ("time-limit", time(self.time_limit())),
             ("op-timeout", time(self.op_timeout)),
             ("nemesis", self.nemesis.clone()),
             ("seed", seed.to_string()),
@@ -365,8 +429,14 @@ impl RunArgs {
         .into_iter()
         .map(|(flag, value)| (flag.to_owned(), value))
         .collect();
-        if self.system == "builtin" {
-            config.insert("disk".to_owned(), self.disk.clone());
+        match self.world {
+            WorldName::Simulation => {
+                config.insert("world".to_owned(), "simulation".to_owned());
+            }
+            WorldName::Process if self.system == "builtin" => {
+                config.insert("disk".to_owned(), self.disk.clone());
+            }
+            WorldName::Process => {}
         }
         if let Some(interval) = self.nemesis_interval {
             config.insert("nemesis-interval".to_owned(), time(interval));

@@ -2,6 +2,17 @@
 
 use std::time::Duration;
 
+use clap::ValueEnum;
+
+/// Names of worlds in flags.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum WorldName {
+    /// Real processes
+    Process,
+    /// Virtual time
+    Simulation,
+}
+
 /// `30s`, `2m`, `1500ms`.
 pub fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|error| format!("{error}; write it as 30s, 2m or 500ms"))
@@ -23,6 +34,16 @@ pub struct PerNode {
 }
 
 impl PerNode {
+    /// This number in all.
+    pub fn all(number: u32) -> Self {
+        Self { number, each: false }
+    }
+
+    /// This number for each node.
+    pub fn each(number: u32) -> Self {
+        Self { number, each: true }
+    }
+
     /// The number for a cluster of `nodes`.
     pub fn resolve(self, nodes: u16) -> u32 {
         if self.each {
@@ -64,6 +85,32 @@ pub fn nodes(text: &str) -> Result<u16, String> {
     }
 }
 
+/// Seeds from the first to the last, both of them included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seeds {
+    /// The first.
+    pub first: u64,
+    /// The last; not before the first.
+    pub last: u64,
+}
+
+/// Reads `A..B`, both included, or one seed.
+pub fn seeds(text: &str) -> Result<Seeds, String> {
+    let number = |digits: &str| {
+        digits
+            .parse::<u64>()
+            .map_err(|_| format!("{digits:?} is not a seed: expected a number of 64 bits"))
+    };
+    let (first, last) = match text.split_once("..") {
+        Some((first, last)) => (number(first)?, number(last)?),
+        None => (number(text)?, number(text)?),
+    };
+    if first > last {
+        return Err(format!("there is no seed from {first} to {last}"));
+    }
+    Ok(Seeds { first, last })
+}
+
 /// A size in bytes: `512MiB`, `4GiB`.
 pub fn size(text: &str) -> Result<u64, String> {
     let units = [("KiB", 10_u32), ("MiB", 20), ("GiB", 30), ("B", 0)];
@@ -92,6 +139,9 @@ mod tests {
         assert_eq!(size("17"), Ok(17));
         assert!(size("4GB").is_err() && size("99999999999GiB").is_err());
         assert!(rate("0").is_err() && rate("NaN").is_err() && rate("200").is_ok());
+        assert_eq!(seeds("3..5"), Ok(Seeds { first: 3, last: 5 }));
+        assert_eq!(seeds("7"), Ok(Seeds { first: 7, last: 7 }));
+        assert!(seeds("5..3").is_err() && seeds("a..3").is_err() && seeds("1..=3").is_err() && seeds("").is_err());
         assert!(nodes("0").is_err() && nodes("10").is_err() && nodes("5").is_ok());
         assert!(positive_duration("0s").is_err() && positive_duration("5").is_err() && duration("20s").is_ok());
     }

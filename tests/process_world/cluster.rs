@@ -8,9 +8,8 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use tribunal::world::process::{
-    Cluster, ClusterConfig, ClusterRecorder, ClusterTarget, Etcd, NoRecorder, System, WorldError,
-};
+use tribunal::world::process::{Cluster, ClusterConfig, ClusterTarget, Etcd, System, WorldError};
+use tribunal::world::{ClusterRecorder, NoRecorder};
 use tribunal_history::{Direction, Fault, FaultKind, Incarnation, NodeId, NodeState, Select, Term};
 use tribunal_nemesis::{Effect, Target};
 

@@ -24,8 +24,8 @@ use tribunal_history::NodeId;
 
 use super::children::own_executable;
 use super::error::WorldError;
-use super::recorder::ClusterRecorder;
 use super::system::System;
+use crate::world::recorder::ClusterRecorder;
 pub use node::UnexpectedExit;
 use shared::Shared;
 pub use status::NodeStatus;

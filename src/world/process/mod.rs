@@ -21,8 +21,8 @@ pub mod env;
 pub mod error;
 pub mod link;
 mod procfs;
-pub mod recorder;
 pub mod system;
+mod world;
 
 pub use addresses::Addresses;
 pub use children::{CANNOT_EXECUTE, Child, Ending, Launch, NOT_FOUND, Process, Spawner, own_executable};
@@ -31,5 +31,5 @@ pub use cluster::{Cluster, ClusterConfig, ClusterTarget, NodeStatus, UnexpectedE
 pub use env::{ToolClock, ToolEnv, ToolRuntime};
 pub use error::WorldError;
 pub use link::{Blocked, LinkEnd, Links};
-pub use recorder::{ClusterRecorder, NoRecorder};
 pub use system::{Builtin, DiskMode, Etcd, System, sha256_file};
+pub use world::ProcessWorld;

@@ -5,6 +5,7 @@
 
 mod cluster;
 pub mod consensus;
+pub mod dispatch;
 pub mod error;
 mod header;
 mod kv;
@@ -13,6 +14,7 @@ pub mod validate;
 
 pub use cluster::ClusterService;
 pub use consensus::{Applied, Barrier, Consensus, Context, MemberInfo, NodeStatus};
+pub use dispatch::{dispatch, method};
 pub use error::{ApiError, Code};
 pub use kv::KvService;
 pub use maintenance::{ETCD_VERSION, MaintenanceService};

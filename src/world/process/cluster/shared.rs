@@ -23,8 +23,8 @@ use crate::world::process::addresses::Addresses;
 use crate::world::process::children::{Launch, Spawner};
 use crate::world::process::error::WorldError;
 use crate::world::process::link::{LinkEnd, Links, Pair};
-use crate::world::process::recorder::ClusterRecorder;
 use crate::world::process::system::NodeStart;
+use crate::world::recorder::ClusterRecorder;
 
 /// Between two looks at something that takes milliseconds.
 const LOOK: Duration = Duration::from_millis(2);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use tribunal_history::Value;
 
-use super::Partition;
+use crate::linearizability::Partition;
 use crate::spec::{Class, Spec};
 
 /// Stands for "no value".
@@ -91,7 +91,7 @@ impl Prepared {
             let class = S::class(&entry.op, entry.ret.as_ref());
             let makes = class.made().map_or(NONE, |value| numbers.of(value));
             let observes = class.observed().map_or(NONE, |value| numbers.of(value));
-            known &= !class.hides_values();
+            known &= class != Class::Opaque;
             any_but_one |= matches!(class, Class::Differs(_));
             if let Some(end) = entry.end {
                 // Whether a comparison with an erased result held is open, and so is what it makes.

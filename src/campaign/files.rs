@@ -1,0 +1,94 @@
+//! What a run leaves in its directory, whatever its world: the plan at its beginning, history and report at its end.
+
+use tribunal_history::report::RunOutcome;
+use tribunal_history::{Manifest, Phase, Record as _, Report, Schedule};
+
+use super::judge::{self, Observed};
+use super::outcome::ExitPolicy;
+use super::recorder::Recorder;
+use super::run_dir::RunDir;
+use super::{Plan, Progress, RunError, Stage, write_report};
+use crate::world::process::{own_executable, sha256_file};
+
+/// Makes the run directory, and writes down what is to be run before anything is started.
+pub(super) fn begin(plan: &Plan) -> Result<(RunDir, Schedule), RunError> {
+    let dir = RunDir::create(&plan.runs_dir, &plan.name, &plan.started, plan.seed)?;
+    let schedule = schedule(plan);
+    let manifest = Manifest {
+        argv: plan.argv.clone(),
+        config: plan.config.clone(),
+        seed: plan.seed,
+        started: plan.started.clone(),
+        tribunal_version: env!("CARGO_PKG_VERSION").to_owned(),
+        // A binary that can be executed and not read has no hash that we could know.
+        tribunal_sha256: sha256_file(&own_executable()).unwrap_or_default(),
+        system: plan.config.get("system").cloned().unwrap_or_default(),
+        system_version: plan.defendant.title(),
+        system_sha256: plan.defendant.sha256(),
+        host: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+    };
+    let path = dir.path().join("run.json");
+    manifest.save(&path).map_err(RunError::write(path))?;
+    let path = dir.path().join("schedule.json");
+    schedule.save(&path).map_err(RunError::write(path))?;
+    Ok((dir, schedule))
+}
+
+/// The faults of a run, drawn before it begins.
+pub(super) fn schedule(plan: &Plan) -> Schedule {
+    let kinds = plan.kinds.iter().copied().collect();
+    let mut drawn = tribunal_nemesis::Plan::new(plan.seed, plan.nodes, kinds, plan.time_limit);
+    drawn.interval = plan.interval;
+    drawn.election_timeout_max = plan.election * 2;
+    tribunal_nemesis::draw(&drawn)
+}
+
+/// Judges what was recorded and writes the report.
+pub(super) fn end(
+    plan: &Plan,
+    dir: &RunDir,
+    schedule: &Schedule,
+    recorder: &Recorder,
+    seen: &Observed,
+    policy: &ExitPolicy,
+    shown: &(impl Progress + ?Sized),
+) -> Result<Report, RunError> {
+    shown.stage(Stage::Check);
+    recorder.phase(Phase::End);
+    let history = dir.path().join("history.jsonl");
+    let (events, path) = recorder.close().map_err(RunError::write(&history))?;
+    let judgement = tribunal_checker::judge(plan.workload.specification(), &events, &plan.check);
+
+    shown.stage(Stage::Report);
+    tribunal_history::jsonl::compress(&path).map_err(RunError::write(&history))?;
+    let mut report = judge::report(plan, dir.path(), schedule, &events, judgement, seen, policy);
+    if !plan.keep_data && report.verdict.outcome == RunOutcome::Pass {
+        remove_data(dir);
+    }
+    write_panics(dir, seen)?;
+    write_report(&mut report, dir, &events)?;
+    Ok(report)
+}
+
+/// The stacks of what panicked; no file if nothing did.
+fn write_panics(dir: &RunDir, seen: &Observed) -> Result<(), RunError> {
+    let found = seen.faulty_code.as_deref().unwrap_or_default();
+    if found.is_empty() {
+        return Ok(());
+    }
+    let texts: Vec<String> = found
+        .iter()
+        .map(|code| format!("{}\n{}\n", code.title, code.backtrace.as_deref().unwrap_or_default()))
+        .collect();
+    let path = dir.path().join("panics.txt");
+    std::fs::write(&path, texts.join("\n")).map_err(RunError::write(path))
+}
+
+/// After a pass nobody needs the nodes' data; what cannot be removed stays, and is listed with the files.
+fn remove_data(dir: &RunDir) {
+    for name in dir.files() {
+        if name.ends_with("/data/") {
+            let _ = std::fs::remove_dir_all(dir.path().join(name));
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! Clients as encoded bytes over the simulated network.
+//!
+//! As over gRPC a client has one connection to one node, and drops it after anything but an answer. A refused call was
+//! not sent; one without an answer ran into the client's own deadline or, before that, broke; a node's error carries
+//! the code and the text that gRPC would carry.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use prost::Message;
+use tribunal_env::{CallError, Clock as _, Env as _, Method, Transport as _};
+use tribunal_history::{MemberId, NodeId};
+use tribunal_simulation::SimEnv;
+use tribunal_store::service::method;
+use tribunal_workload::{Call, Client, Failure, Response};
+
+use super::wire::{self, Request};
+
+/// A client of one node.
+pub struct SimClient {
+    env: SimEnv,
+    node: NodeId,
+    member: MemberId,
+    is_connected: bool,
+    operations: Arc<AtomicU64>,
+}
+
+impl SimClient {
+    /// A client of `node`, which is `member`; not connected yet. `operations` counts those of the whole run.
+    pub fn new(env: SimEnv, node: NodeId, member: MemberId, operations: Arc<AtomicU64>) -> Self {
+        Self {
+            env,
+            node,
+            member,
+            is_connected: false,
+            operations,
+        }
+    }
+
+    async fn ask<M: Message + Default>(
+        &self,
+        method: Method,
+        request: &impl Message,
+        within: Duration,
+    ) -> Result<M, Failure> {
+        let request = Request {
+            // From 1 on: to a node 0 means that the operation has no number.
+            operation: 1 + self.operations.fetch_add(1, Ordering::Relaxed),
+            within,
+            message: request.encode_to_vec().into(),
+        };
+        let answer = self.send(method, request.encode(), within).await?;
+        let local = |message: String| Failure::Status {
+            code: 13,
+            message,
+            local: true,
+        };
+        match wire::decode_answer(answer) {
+            Some(Ok(message)) => {
+                M::decode(message).map_err(|error| local(format!("failed to decode Protobuf message: {error}")))
+            }
+            Some(Err(error)) => Err(Failure::Status {
+                code: error.code as i32,
+                message: error.text,
+                local: false,
+            }),
+            None => Err(local("protocol error: no answer can be read".to_owned())),
+        }
+    }
+
+    async fn send(&self, method: Method, body: Bytes, within: Duration) -> Result<Bytes, Failure> {
+        let deadline = self.env.clock().monotonic().saturating_add(within);
+        let answer = self.env.transport().call(self.member, method, body, within).await;
+        answer.map_err(|error| match error {
+            CallError::Refused(why) => Failure::NotSent(why),
+            CallError::TimedOut(_) if self.env.clock().monotonic() >= deadline => Failure::Deadline,
+            CallError::TimedOut(why) => Failure::Broken(why),
+        })
+    }
+}
+
+impl Client for SimClient {
+    fn node(&self) -> NodeId {
+        self.node
+    }
+
+    async fn connect(&mut self, within: Duration) -> Result<(), Failure> {
+        if self.is_connected {
+            return Ok(());
+        }
+        match self.send(wire::CONNECT, Bytes::new(), within).await {
+            Ok(_) => {
+                self.is_connected = true;
+                Ok(())
+            }
+            Err(Failure::NotSent(why) | Failure::Broken(why)) => Err(Failure::NotSent(why)),
+            Err(_) => Err(Failure::NotSent(format!(
+                "no connection within {} ms",
+                within.as_millis()
+            ))),
+        }
+    }
+
+    async fn call(&mut self, call: Call, within: Duration) -> Result<Response, Failure> {
+        // A call that is abandoned or fails leaves no connection behind.
+        self.is_connected = false;
+        let answer = match &call {
+            Call::Range(request) => self.ask(method::RANGE, request, within).await.map(Response::Range),
+            Call::Put(request) => self.ask(method::PUT, request, within).await.map(Response::Put),
+            Call::DeleteRange(request) => self
+                .ask(method::DELETE_RANGE, request, within)
+                .await
+                .map(Response::DeleteRange),
+            Call::Txn(request) => self.ask(method::TXN, request, within).await.map(Response::Txn),
+        };
+        // A node that answers with an error of its own is still there.
+        self.is_connected = matches!(answer, Ok(_) | Err(Failure::Status { local: false, .. }));
+        answer
+    }
+}

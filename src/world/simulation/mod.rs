@@ -1,0 +1,199 @@
+//! The bundled store in virtual time: its own code on one thread, its network and disks simulated, all from one seed.
+//!
+//! Each node is a program of the simulator that starts the store's `Node` over its disk and answers two kinds of
+//! callers with the same code that answers them over gRPC: other nodes through the store's peer handler, clients
+//! through its services. Requests and answers travel as encoded bytes ([`wire`]). A kill takes the machine's power, so
+//! writes that were not synced may be lost, torn or reordered.
+//!
+//! What a run finds depends on nothing but its plan: no thread, no ambient clock, no path and no address enters.
+//!
+//! Left out: gRPC and TCP themselves, which runs on processes have; client connections are calls, and a client that
+//! was not answered asks first whether its node is there before it goes on.
+
+pub mod client;
+mod lives;
+mod program;
+pub mod target;
+pub mod wire;
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use tribunal_history::{MemberId, NodeId};
+use tribunal_simulation::{Place, SimEnv, World as Simulator};
+use tribunal_store::consensus::{ENTRIES_KEPT, NodeSettings, Peer, member_id};
+use tribunal_store::defect::{Defect, Defects};
+use tribunal_store::wal;
+
+use super::{ClusterRecorder, TaskLost, World};
+pub use client::SimClient;
+use lives::Lives;
+pub use target::SimTarget;
+
+/// How long the cluster may take until all nodes serve and one leads, by virtual time: many elections.
+const START_WITHIN: Duration = Duration::from_secs(30);
+
+/// Between two looks at nodes that are to become ready.
+const READY_LOOK: Duration = Duration::from_millis(10);
+
+/// The cluster's token.
+const TOKEN: &str = "tribunal-simulation";
+
+/// Entries between snapshots, as in real nodes.
+const SNAPSHOT_COUNT: u64 = 100_000;
+
+/// What a simulated cluster is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SimulatedCluster {
+    /// How many nodes: n1 to this one.
+    pub nodes: u16,
+    /// Between heartbeats of a leader.
+    pub heartbeat: Duration,
+    /// Without a heartbeat until a follower stands for election.
+    pub election: Duration,
+    /// Bugs that are planted in every node.
+    pub defects: Defects,
+}
+
+impl SimulatedCluster {
+    fn nodes(&self) -> impl Iterator<Item = NodeId> {
+        (1..=self.nodes).map(NodeId)
+    }
+
+    fn settings(&self, node: NodeId) -> NodeSettings {
+        let late_sync = self
+            .defects
+            .contains(&Defect::AckBeforeSync)
+            .then_some(wal::writer::LATE_SYNC);
+        NodeSettings {
+            name: node.to_string(),
+            peers: self.nodes().map(peer).collect(),
+            token: TOKEN.to_owned(),
+            client_urls: vec![format!("http://{node}:2379")],
+            heartbeat: self.heartbeat,
+            election: self.election,
+            joining: None,
+            snapshot_count: SNAPSHOT_COUNT,
+            entries_kept: ENTRIES_KEPT,
+            wal: wal::Settings {
+                acknowledge_before_sync: late_sync,
+                ..wal::Settings::default()
+            },
+            defects: self.defects.clone(),
+        }
+    }
+}
+
+/// How a node is known to the others; nobody dials these addresses.
+fn peer(node: NodeId) -> Peer {
+    Peer {
+        name: node.to_string(),
+        peer_urls: vec![format!("http://{node}:2380")],
+    }
+}
+
+/// The member that a node is.
+fn member(node: NodeId) -> MemberId {
+    member_id(&peer(node), TOKEN)
+}
+
+/// A cluster in a simulation, and its clients.
+pub struct SimulationWorld {
+    simulator: Simulator,
+    env: SimEnv,
+    lives: Arc<Lives>,
+    members: BTreeMap<NodeId, MemberId>,
+    /// Numbers the operations of all clients, for the nodes' evidence.
+    operations: Arc<AtomicU64>,
+}
+
+impl SimulationWorld {
+    /// Boots the nodes; they have not done anything yet. `recorder` is told of their lives and leaders.
+    pub fn boot(simulator: &Simulator, cluster: &SimulatedCluster, recorder: Arc<dyn ClusterRecorder>) -> Self {
+        let members: BTreeMap<NodeId, MemberId> = cluster.nodes().map(|node| (node, member(node))).collect();
+        for (node, member) in &members {
+            simulator.add_member(*member, *node);
+        }
+        let lives = Lives::new(simulator.clone(), recorder);
+        simulator.listen({
+            let lives = Arc::clone(&lives);
+            move |recorded| lives.hear(recorded)
+        });
+        for node in cluster.nodes() {
+            lives.boot(node, cluster.settings(node));
+        }
+        let env = simulator.env(Place::Harness);
+        Self {
+            simulator: simulator.clone(),
+            env: env.unwrap_or_else(|| panic!("the harness lives")),
+            lives,
+            members,
+            operations: Arc::default(),
+        }
+    }
+
+    /// Waits until all nodes serve and one of them leads.
+    ///
+    /// # Errors
+    /// If they do not in time; which ones, for people.
+    pub async fn ready(&self) -> Result<(), String> {
+        let limit = self.simulator.now() + START_WITHIN;
+        loop {
+            let missing = self.lives.not_ready();
+            let leader = self.lives.leader();
+            if missing.is_empty() && leader.is_some() {
+                return Ok(());
+            }
+            if self.simulator.now() >= limit {
+                let names: Vec<String> = missing.iter().map(ToString::to_string).collect();
+                let what = match names.as_slice() {
+                    [] => "nobody leads".to_owned(),
+                    names => format!("not ready: {}", names.join(" ")),
+                };
+                return Err(format!("{what}, {} s after the start", START_WITHIN.as_secs()));
+            }
+            self.simulator.sleep(READY_LOOK).await;
+        }
+    }
+
+    /// Nodes that ended by themselves so far, in order of time: one sentence each.
+    pub fn unexpected_exits(&self) -> Vec<String> {
+        self.lives.exits()
+    }
+}
+
+impl World for SimulationWorld {
+    type Env = SimEnv;
+    type Client = SimClient;
+    type Target = SimTarget;
+
+    fn nodes(&self) -> Vec<NodeId> {
+        self.members.keys().copied().collect()
+    }
+
+    fn env(&self) -> &SimEnv {
+        &self.env
+    }
+
+    fn target(&self) -> SimTarget {
+        SimTarget::new(self.simulator.clone(), Arc::clone(&self.lives), self.nodes())
+    }
+
+    fn client(&self, number: u32, node: NodeId) -> (SimEnv, SimClient) {
+        let env = self.simulator.client(number);
+        let client = SimClient::new(env.clone(), node, self.members[&node], Arc::clone(&self.operations));
+        (env, client)
+    }
+
+    fn spawn<T>(&self, number: u32, task: T) -> impl Future<Output = Result<T::Output, TaskLost>>
+    where
+        T: Future + Send + 'static,
+        T::Output: Send + 'static,
+    {
+        let handle = self.simulator.spawn(Place::Client(number), task);
+        async move { handle.await.map_err(|_| TaskLost) }
+    }
+}
