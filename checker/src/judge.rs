@@ -8,7 +8,7 @@ use tribunal_history::{AnomalyClass, Ending, Event, Finding, Operation, Outcome}
 
 use crate::budget::{Budget, Limit};
 use crate::explain::{self, Case};
-use crate::linearizability::rounds::{Decision, Decisions, decide};
+use crate::linearizability::rounds::{Decision, Decisions, Engine, decide};
 use crate::linearizability::{Entry, HardSpot, Partition, verify};
 use crate::minimise::minimise;
 use crate::spec::{
@@ -66,7 +66,7 @@ pub struct Judgement {
     /// Steps of search, shrinking included.
     pub steps: u64,
     /// The engines that decided.
-    pub engine: &'static str,
+    pub engine: String,
     /// For people: what was counted, or why it is open and what to raise.
     pub detail: String,
     /// What was found, in the order in which it became complete; what has no narrow name comes last.
@@ -147,7 +147,7 @@ pub fn judge_as<S: Recorded>(events: &[Event], options: &Options) -> Result<Judg
     let operations = pair(events)?;
     let partitions = partitions::<S>(&operations)?;
     let mut budget = Budget::new(options.steps, options.time, options.memory_bytes);
-    let Decisions { decisions, by_zones } = decide(&partitions, &mut budget);
+    let Decisions { decisions, engines } = decide(&partitions, &mut budget);
 
     let mut judgement = Judgement {
         outcome: Outcome::Pass,
@@ -163,11 +163,7 @@ pub fn judge_as<S: Recorded>(events: &[Event], options: &Options) -> Result<Judg
         failed: count(&operations, Ending::Fail),
         certificates_verified: 0,
         steps: budget.steps_used(),
-        engine: match by_zones {
-            0 => "wgl",
-            all if all == partitions.len() => "zones",
-            _ => "zones, wgl",
-        },
+        engine: engines.iter().map(Engine::to_string).collect::<Vec<_>>().join(", "),
         detail: String::new(),
         findings: Vec::new(),
     };

@@ -39,6 +39,7 @@
 
 pub mod budget;
 pub mod explain;
+pub mod generate;
 pub mod judge;
 pub mod linearizability;
 pub mod minimise;

@@ -193,7 +193,7 @@ fn class<S: Spec>(entry: &Entry<S>) -> Class {
 /// The precondition of step 3. What needs any value but one may need a value that it does not name.
 fn values_are_known<S: Spec>(entries: &[Entry<S>]) -> bool {
     entries.iter().all(|entry| {
-        let is_known = !matches!(class(entry), Class::Opaque | Class::Differs(_));
+        let is_known = !matches!(class(entry), Class::Opaque | Class::Grow(_) | Class::Differs(_));
         is_known && (entry.ret.is_some() || !entry.is_required())
     })
 }

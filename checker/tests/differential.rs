@@ -11,7 +11,7 @@ use stateright::semantics::{ConsistencyTester, LinearizabilityTester, Sequential
 use support::Small;
 use tribunal_checker::Options;
 use tribunal_checker::judge::{self, judge};
-use tribunal_checker::linearizability::{Answer, Entry, Partition, Search, Wgl, brute, verify};
+use tribunal_checker::linearizability::{Answer, Entry, Frontier, Partition, Search, Wgl, brute, verify};
 use tribunal_checker::spec::{Many, Recorded, Register, Spec};
 use tribunal_history::operation::pair;
 use tribunal_history::{Ending, Event, Operation, Outcome};
@@ -22,10 +22,28 @@ fn partitions(events: &[Event]) -> (Vec<Operation>, Vec<Partition<Register>>) {
     (operations, partitions)
 }
 
-/// What the engine says; its certificate is checked on the way. Small steps, so that stopping and going on is part
-/// of the test.
-fn engine<S: Spec>(partition: &Partition<S>) -> bool {
-    let mut search = Wgl::new(partition);
+/// Fewer without optimisation, where each takes ten times as long.
+fn rounds(optimised: usize) -> usize {
+    if cfg!(debug_assertions) {
+        optimised / 6
+    } else {
+        optimised
+    }
+}
+
+/// What both searches say; their certificates are checked on the way.
+fn engine<S: Spec + std::fmt::Debug>(partition: &Partition<S>) -> bool {
+    let depth_first = verdict(partition, Wgl::new(partition));
+    let breadth_first = verdict(partition, Frontier::new(partition));
+    assert_eq!(
+        depth_first, breadth_first,
+        "depth first and breadth first: {partition:#?}"
+    );
+    depth_first
+}
+
+/// Small steps, so that stopping and going on is part of the test.
+fn verdict<S: Spec>(partition: &Partition<S>, mut search: impl Search) -> bool {
     loop {
         match search.advance(3) {
             None => {}
@@ -42,7 +60,7 @@ fn engine<S: Spec>(partition: &Partition<S>) -> bool {
 fn the_engine_agrees_with_trying_every_order() {
     let mut rng = ChaCha8Rng::seed_from_u64(1);
     let mut legal = [0, 0];
-    for round in 0..30_000 {
+    for round in 0..rounds(30_000) {
         let history = Small::any(&mut rng, 7).history(&mut rng);
         for partition in partitions(&history.events).1 {
             let expected = brute::try_every_order(&partition.entries);
@@ -56,7 +74,7 @@ fn the_engine_agrees_with_trying_every_order() {
         }
     }
     assert!(
-        legal.iter().all(|count| *count > 4_000),
+        legal.iter().all(|count| *count > rounds(4_000)),
         "both kinds are there: {legal:?}"
     );
 }
@@ -66,7 +84,7 @@ fn the_engine_agrees_with_trying_every_order() {
 fn the_engine_agrees_with_exact_sets_on_wider_histories() {
     let mut rng = ChaCha8Rng::seed_from_u64(2);
     let mut legal = [0, 0];
-    for round in 0..2_000 {
+    for round in 0..rounds(2_000) {
         let shape = Small {
             operations: rng.random_range(8..=20),
             processes: 6,
@@ -84,7 +102,7 @@ fn the_engine_agrees_with_exact_sets_on_wider_histories() {
         }
     }
     assert!(
-        legal.iter().all(|count| *count > 300),
+        legal.iter().all(|count| *count > rounds(300)),
         "both kinds are there: {legal:?}"
     );
 }
@@ -93,7 +111,7 @@ fn the_engine_agrees_with_exact_sets_on_wider_histories() {
 #[test]
 fn judging_by_key_agrees_with_judging_all_keys_at_once() {
     let mut rng = ChaCha8Rng::seed_from_u64(3);
-    for round in 0..5_000 {
+    for round in 0..rounds(5_000) {
         let history = Small::any(&mut rng, 7).history(&mut rng);
         let (operations, by_key) = partitions(&history.events);
         let together: Vec<Entry<Many<Register>>> = together(&by_key);
@@ -143,7 +161,7 @@ impl<S: Spec> SequentialSpec for Adapted<S> {
 fn the_engine_agrees_with_stateright() {
     let mut rng = ChaCha8Rng::seed_from_u64(4);
     let mut legal = [0, 0];
-    for round in 0..20_000 {
+    for round in 0..rounds(20_000) {
         let history = Small::any(&mut rng, 7).history(&mut rng);
         let (operations, by_key) = partitions(&history.events);
         let expected = by_stateright(&operations);
@@ -151,7 +169,7 @@ fn the_engine_agrees_with_stateright() {
         assert_eq!(by_key.iter().all(engine), expected, "round {round}: {operations:#?}");
     }
     assert!(
-        legal.iter().all(|count| *count > 3_000),
+        legal.iter().all(|count| *count > rounds(3_000)),
         "both kinds are there: {legal:?}"
     );
 }
@@ -217,7 +235,7 @@ impl Spec for Queue {
 fn the_engine_agrees_with_trying_every_order_where_no_class_is_known() {
     let mut rng = ChaCha8Rng::seed_from_u64(5);
     let mut legal = [0, 0];
-    for round in 0..20_000 {
+    for round in 0..rounds(20_000) {
         let operations = rng.random_range(1..=7);
         let mut times: Vec<u64> = (0..2 * operations as u64).collect();
         for place in (1..times.len()).rev() {
@@ -252,7 +270,7 @@ fn the_engine_agrees_with_trying_every_order_where_no_class_is_known() {
         assert_eq!(engine(&partition), expected, "round {round}: {partition:#?}");
     }
     assert!(
-        legal.iter().all(|count| *count > 2_000),
+        legal.iter().all(|count| *count > rounds(2_000)),
         "both kinds are there: {legal:?}"
     );
 }

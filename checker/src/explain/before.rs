@@ -6,7 +6,7 @@ use tribunal_history::Value;
 
 use super::{Case, class};
 use crate::linearizability::Entry;
-use crate::spec::{Class, Recorded};
+use crate::spec::Recorded;
 
 /// The value before the first operation of `ids` began, as the whole partition tells it: the initial one if
 /// nothing had been written, otherwise what was written last. Where writes overlapped and no read settled their
@@ -26,7 +26,7 @@ pub fn state_before<S: Recorded>(case: &Case<'_, S>, ids: &[usize]) -> Value {
         .iter()
         .filter(|entry| entry.call < moment)
         .collect();
-    if entries.iter().any(|entry| class(entry) == Class::Opaque) {
+    if entries.iter().any(|entry| class(entry).hides_values()) {
         return Value::map([("unknown", Value::Bool(true))]);
     }
     let first_observed = |value: &Value| {

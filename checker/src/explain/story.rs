@@ -96,7 +96,7 @@ const OPERATIONS_MAX: usize = 64;
 /// Looks for the narrowest story that fits, in an order that prefers what needs no second operation.
 pub fn tell<S: Recorded>(case: &Case<'_, S>) -> Story {
     // What an opaque operation makes is not known, so nothing can be said of where a value comes from.
-    let is_opaque = |entry: &Entry<S>| class(entry) == Class::Opaque;
+    let is_opaque = |entry: &Entry<S>| class(entry).hides_values();
     if case.minimal.entries.len() > OPERATIONS_MAX || case.partition.entries.iter().any(is_opaque) {
         return Story::Other;
     }

@@ -12,11 +12,15 @@ use crate::spec::Spec;
 
 pub mod brute;
 pub mod certificate;
+pub mod frontier;
+pub mod lists;
+mod prepare;
 pub mod rounds;
 pub mod wgl;
 pub mod zones;
 
 pub use certificate::{CertificateError, verify};
+pub use frontier::Frontier;
 pub use wgl::Wgl;
 
 /// One operation as an engine sees it.

@@ -129,7 +129,7 @@ impl<'a, S: Spec> Clusters<'a, S> {
                 return None;
             }
             let (from, to) = match S::class(&entry.op, entry.ret.as_ref()) {
-                Class::Opaque | Class::Differs(_) => return None,
+                Class::Opaque | Class::Grow(_) | Class::Differs(_) => return None,
                 // In doubt it says nothing.
                 Class::Read(_) if !entry.is_required() => continue,
                 // It says nothing either, but has to have a place.

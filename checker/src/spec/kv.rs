@@ -98,8 +98,20 @@ impl Spec for Kv {
             (Action::Get, None) => Class::Read(None),
             (Action::Put(text), _) => Class::Write((&**text).into()),
             (Action::Delete, _) => Class::Write("".into()),
+            (Action::Append(text), _) => Class::Grow((&**text).into()),
             _ => Class::Opaque,
         }
+    }
+
+    fn grows(from: &Value, to: &Value) -> bool {
+        match (from, to) {
+            (Value::Text(from), Value::Text(to)) => to.starts_with(from),
+            _ => true,
+        }
+    }
+
+    fn may_grow_to(&self, to: &Value) -> bool {
+        to.as_text().is_none_or(|to| to.starts_with(&*self.0))
     }
 
     fn value(&self) -> Value {

@@ -88,6 +88,18 @@ pub trait Spec: Clone + Eq + Hash + Default {
         Value::Null
     }
 
+    /// Whether an object that holds `from` can come to hold `to` by [`Class::Grow`] alone. Searches prune by this;
+    /// *yes* is always right.
+    fn grows(from: &Value, to: &Value) -> bool {
+        let _ = (from, to);
+        true
+    }
+
+    /// The same for this state: an override that makes no [`Value`] is faster.
+    fn may_grow_to(&self, to: &Value) -> bool {
+        Self::grows(&self.value(), to)
+    }
+
     /// 128 bits that stand for the state. Two states that differ share one with a chance of 2^-128 or so.
     fn fingerprint(&self) -> u128 {
         fingerprint_of(self)
@@ -111,6 +123,9 @@ pub enum Class {
         /// What it set.
         to: Value,
     },
+    /// Adds to what the object holds, whatever that is: a text behind the text, an element to the set. A text is
+    /// added as a text; what adds nothing that a value can name says null. See [`Spec::grows`].
+    Grow(Value),
     /// Anything else.
     Opaque,
 }
@@ -121,8 +136,13 @@ impl Class {
         match self {
             Self::Read(value) => value.as_ref(),
             Self::Update { from, .. } => Some(from),
-            Self::Differs(_) | Self::Write(_) | Self::Opaque => None,
+            Self::Differs(_) | Self::Write(_) | Self::Grow(_) | Self::Opaque => None,
         }
+    }
+
+    /// Whether nothing is known of the values that it leads to.
+    pub fn hides_values(&self) -> bool {
+        matches!(self, Self::Grow(_) | Self::Opaque)
     }
 
     /// Whether it leaves every state as it is.
@@ -134,7 +154,7 @@ impl Class {
     pub fn made(&self) -> Option<&Value> {
         match self {
             Self::Write(value) | Self::Update { to: value, .. } => Some(value),
-            Self::Read(_) | Self::Differs(_) | Self::Opaque => None,
+            Self::Read(_) | Self::Differs(_) | Self::Grow(_) | Self::Opaque => None,
         }
     }
 }

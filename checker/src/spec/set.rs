@@ -72,7 +72,22 @@ impl Spec for Set {
                 Class::Read(Some(Value::List(elements.iter().cloned().collect())))
             }
             (Op::Read, _) => Class::Read(None),
-            (Op::Add(_), _) => Class::Opaque,
+            (Op::Add(_), _) => Class::Grow(Value::Null),
+        }
+    }
+
+    fn grows(from: &Value, to: &Value) -> bool {
+        match (from, to) {
+            // Both are in order.
+            (Value::List(from), Value::List(to)) => from.iter().all(|element| to.binary_search(element).is_ok()),
+            _ => true,
+        }
+    }
+
+    fn may_grow_to(&self, to: &Value) -> bool {
+        match to {
+            Value::List(to) => self.0.len() <= to.len() && self.0.iter().all(|one| to.binary_search(one).is_ok()),
+            _ => true,
         }
     }
 

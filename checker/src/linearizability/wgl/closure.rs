@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Wgl;
-use super::prepare::NONE;
+use crate::linearizability::prepare::NONE;
 use crate::spec::Spec;
 
 /// Most nodes of a closure. A closure beyond it is a search that will not end in this lifetime.
@@ -63,7 +63,7 @@ impl<S: Spec> Wgl<'_, S> {
                 let unknown = &self.prepared.unknown[class as usize];
                 let mut state = node.state.clone();
                 state.invoke(&self.partition.entries[unknown.entries[0] as usize].op);
-                if state == node.state {
+                if state == node.state || self.growth.as_ref().is_some_and(|growth| growth.is_lost(&state)) {
                     continue;
                 }
                 let value = if unknown.makes == NONE {

@@ -18,6 +18,8 @@
 //! - **A value that is still to be observed and that nothing can make again is not overwritten.** This needs
 //!   true classes ([`Spec::class`]) and is off where a class is opaque; it needs no unique values, since it
 //!   counts who can still make the value.
+//! - **A state from which what is still to be observed cannot grow is left at once** (`growth`), where operations add to
+//!   what they find. Neither does this need unique values.
 //! - **A write in doubt whose value nothing will observe is not placed.** Without it the same order explains
 //!   the rest.
 //!
@@ -30,17 +32,20 @@ use super::{Answer, Entry, HardSpot, Partition, Search};
 use crate::spec::Spec;
 
 mod closure;
+mod growth;
 mod links;
-mod prepare;
 
+use super::prepare::{NONE, Prepared, Required};
+use growth::Growth;
 use links::Links;
-use prepare::{NONE, Prepared, Required};
 
 /// A depth-first search over one partition.
 #[derive(Debug)]
 pub struct Wgl<'a, S: Spec> {
     partition: &'a Partition<S>,
     prepared: Prepared,
+    /// What is known of values that are reached by growing.
+    growth: Option<Growth>,
     links: Links,
     /// The path: configuration by configuration, the last one being explored.
     path: Vec<Frame<S>>,
@@ -120,6 +125,7 @@ impl<'a, S: Spec> Wgl<'a, S> {
         };
         Self {
             partition,
+            growth: Growth::new(&partition.entries),
             links: Links::new(&spans),
             path: vec![Frame {
                 state: S::default(),
@@ -259,7 +265,16 @@ impl<'a, S: Spec> Wgl<'a, S> {
         if !self.entry(r).step(&mut next) {
             return None;
         }
-        let Required { observes, makes, .. } = *self.required(r);
+        let Required {
+            entry, observes, makes, ..
+        } = *self.required(r);
+        if self
+            .growth
+            .as_ref()
+            .is_some_and(|growth| growth.is_hopeless(&next, entry))
+        {
+            return None;
+        }
         let next_value = if makes == NONE { value } else { makes };
         if next_value != value && self.is_still_needed(value, u32::from(observes == value), in_doubt) {
             return None;
@@ -306,9 +321,17 @@ impl<'a, S: Spec> Wgl<'a, S> {
             if *used == 0 {
                 self.used_classes.push(class);
             }
+            if let Some(growth) = &mut self.growth {
+                growth.place(self.prepared.unknown[class as usize].entries[*used as usize]);
+            }
             *used += 1;
         }
-        let Required { observes, makes, .. } = *self.required(r);
+        let Required {
+            entry, observes, makes, ..
+        } = *self.required(r);
+        if let Some(growth) = &mut self.growth {
+            growth.place(entry);
+        }
         if let Some(values) = &mut self.prepared.values {
             if observes != NONE {
                 values.observers[observes as usize] -= 1;
@@ -342,7 +365,12 @@ impl<'a, S: Spec> Wgl<'a, S> {
         };
         let r = taken.required;
         self.links.put_back(r);
-        let Required { observes, makes, .. } = *self.required(r);
+        let Required {
+            entry, observes, makes, ..
+        } = *self.required(r);
+        if let Some(growth) = &mut self.growth {
+            growth.take_back(entry);
+        }
         if let Some(values) = &mut self.prepared.values {
             if observes != NONE {
                 values.observers[observes as usize] += 1;
@@ -358,6 +386,9 @@ impl<'a, S: Spec> Wgl<'a, S> {
             }
             let used = &mut self.used[class as usize];
             *used -= 1;
+            if let Some(growth) = &mut self.growth {
+                growth.take_back(self.prepared.unknown[class as usize].entries[*used as usize]);
+            }
             if *used == 0 {
                 let last = self.used_classes.pop();
                 assert_eq!(last, Some(class), "classes are given back in the order they were taken");

@@ -1,0 +1,235 @@
+//! Histories from seeds, to measure and to test with: right ones, and such with something wrong planted.
+//!
+//! A few clients are always busy with a store that does each operation at one moment between its beginning and its end.
+//! The same [`Shape`] makes the same history on every machine.
+//!
+//! ```
+//! use tribunal_checker::generate::{Shape, Wrong, different_values};
+//! use tribunal_checker::linearizability::{Answer, zones};
+//!
+//! let shape = Shape { operations: 3_000, clients: 20, info: 1, wrong: Wrong::Stale, seed: 9 };
+//! let entries = different_values(&shape);
+//! assert_eq!(zones::decide(&entries), Some(Answer::NotLinearizable));
+//! ```
+
+use std::collections::BTreeMap;
+
+use crate::linearizability::{Entry, Partition};
+use crate::spec::{CasRegister, Kv, Register, Spec, cas_register, kv, register};
+
+/// What a history is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Operations.
+    pub operations: usize,
+    /// Clients that are busy at the same time.
+    pub clients: usize,
+    /// Of each hundred operations: in doubt. Half of those take effect. A client goes on after it.
+    pub info: u32,
+    /// What is planted behind two thirds of it, if there are at least 60 operations for each client.
+    pub wrong: Wrong,
+    /// The seed.
+    pub seed: u64,
+}
+
+/// What is planted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wrong {
+    /// Nothing.
+    Nothing,
+    /// One read shows what the object held a while ago. Where values repeat it may be right all the same.
+    Stale,
+    /// The objects go back to what they held a while ago.
+    Lost,
+}
+
+/// A source of numbers: splitmix64 (Steele, Lea and Flood 2014).
+#[derive(Clone, Debug)]
+pub struct Draw(u64);
+
+impl Draw {
+    /// The source of this seed.
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// The next 64 bits.
+    pub fn bits(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A number below `bound`, which is not 0.
+    pub fn below(&mut self, bound: u64) -> u64 {
+        ((u128::from(self.bits()) * u128::from(bound)) >> 64) as u64
+    }
+
+    /// True `percent` times of a hundred.
+    pub fn percent(&mut self, percent: u32) -> bool {
+        self.below(100) < u64::from(percent)
+    }
+}
+
+/// A register whose values are all different: reads, writes, compares of what it holds.
+pub fn different_values(shape: &Shape) -> Vec<Entry<Register>> {
+    let mut last = 0i64;
+    shape.history::<Register>(move |draw, held| {
+        last += 1;
+        match draw.below(4) {
+            0..2 => register::Op::read("k"),
+            2 => register::Op::write("k", last),
+            _ => register::Op::cas("k", held.value(), last),
+        }
+    })
+}
+
+/// A register that holds one of five values: hard for every search, above all with operations in doubt.
+pub fn five_values(shape: &Shape) -> Vec<Entry<CasRegister>> {
+    shape.history::<CasRegister>(|draw, _| {
+        let value = |draw: &mut Draw| (draw.below(5) as i64).into();
+        let action = match draw.below(3) {
+            0 => cas_register::Action::Read,
+            1 => cas_register::Action::Write(value(draw)),
+            _ => cas_register::Action::Cas {
+                expect: value(draw),
+                value: value(draw),
+            },
+        };
+        cas_register::Op { key: None, action }
+    })
+}
+
+/// Texts under a hundred keys, read, put and appended to. Values repeat now and then.
+pub fn hundred_keys(shape: &Shape) -> Vec<Entry<Kv>> {
+    shape.history::<Kv>(|draw, _| kv::Op {
+        key: format!("k{}", draw.below(100)).into(),
+        action: match draw.below(4) {
+            0..2 => kv::Action::Get,
+            2 => kv::Action::Put(draw.below(1000).to_string().into()),
+            _ => kv::Action::Append(draw.below(10).to_string().into()),
+        },
+    })
+}
+
+/// Lists under ten keys, appended to and read, with a new beginning now and then. Each token is appended about twice.
+pub fn ten_lists(shape: &Shape) -> Vec<Entry<Kv>> {
+    let tokens = (shape.operations as u64 / 4).max(1);
+    shape.history::<Kv>(move |draw, _| {
+        let token = |draw: &mut Draw| format!("x {} y", draw.below(tokens)).into();
+        kv::Op {
+            key: format!("k{}", draw.below(10)).into(),
+            action: match draw.below(20) {
+                0..10 => kv::Action::Get,
+                10 => kv::Action::Put(token(draw)),
+                _ => kv::Action::Append(token(draw)),
+            },
+        }
+    })
+}
+
+/// The entries of each key by themselves.
+pub fn by_key<S: Spec>(entries: Vec<Entry<S>>) -> Vec<Partition<S>> {
+    let mut keys: BTreeMap<Option<String>, Vec<Entry<S>>> = BTreeMap::new();
+    for entry in entries {
+        match keys.get_mut(&None) {
+            // One object, which is most common: no key to look up.
+            Some(all) if S::partition(&entry.op).is_none() => all.push(entry),
+            _ => keys
+                .entry(S::partition(&entry.op).map(str::to_owned))
+                .or_default()
+                .push(entry),
+        }
+    }
+    keys.into_iter()
+        .map(|(key, entries)| Partition::new(key, entries))
+        .collect()
+}
+
+/// The objects under their keys.
+type Store<S> = BTreeMap<String, S>;
+
+fn act<S: Spec>(store: &mut Store<S>, op: &S::Op) -> S::Ret {
+    let key = S::partition(op).unwrap_or_default();
+    if let Some(object) = store.get_mut(key) {
+        return object.invoke(op);
+    }
+    store.entry(key.to_owned()).or_default().invoke(op)
+}
+
+impl Shape {
+    /// A history of this shape. `draw` makes the operations, given what the object under `k`, or the only object, holds
+    /// at the time.
+    pub fn history<S: Spec>(&self, mut draw: impl FnMut(&mut Draw, &S) -> S::Op) -> Vec<Entry<S>> {
+        struct Open<R> {
+            id: usize,
+            ret: Option<R>,
+        }
+        let mut random = Draw::new(self.seed);
+        let mut store: Store<S> = Store::new();
+        let mut past = store.clone();
+        let mut is_planted = self.wrong == Wrong::Nothing;
+        let mut open: Vec<Option<Open<S::Ret>>> = (0..self.clients).map(|_| None).collect();
+        let mut busy = 0;
+        let mut entries: Vec<Entry<S>> = Vec::with_capacity(self.operations);
+        let fresh = S::default();
+        let mut now = 0;
+        while entries.len() < self.operations || busy > 0 {
+            now += 1;
+            if entries.len() == self.operations / 3 * 2 {
+                past = store.clone();
+            }
+            let is_due = !is_planted && entries.len() > self.operations / 3 * 2 + 20 * self.clients;
+            let client = random.below(self.clients as u64) as usize;
+            match open[client].take() {
+                None if entries.len() < self.operations => {
+                    busy += 1;
+                    open[client] = Some(Open {
+                        id: entries.len(),
+                        ret: None,
+                    });
+                    let held = store.get("k").or_else(|| store.get("")).unwrap_or(&fresh);
+                    entries.push(Entry {
+                        id: entries.len(),
+                        op: draw(&mut random, held),
+                        ret: None,
+                        call: now,
+                        end: None,
+                    });
+                }
+                None => {}
+                Some(Open { id, ret: None }) => {
+                    let op = &entries[id].op;
+                    let in_doubt = random.percent(self.info);
+                    if in_doubt && random.percent(50) {
+                        busy -= 1;
+                        continue;
+                    }
+                    // A loss is seen by a read at once.
+                    if is_due && self.wrong == Wrong::Lost && S::class(op, None).is_read() {
+                        store = past.clone();
+                        is_planted = true;
+                    }
+                    let mut ret = act(&mut store, op);
+                    if is_due && self.wrong == Wrong::Stale && S::class(op, Some(&ret)).is_read() {
+                        ret = act(&mut past.clone(), op);
+                        is_planted = true;
+                    }
+                    if in_doubt {
+                        busy -= 1;
+                    } else {
+                        open[client] = Some(Open { id, ret: Some(ret) });
+                    }
+                }
+                Some(Open { id, ret }) => {
+                    busy -= 1;
+                    entries[id].ret = ret;
+                    entries[id].end = Some(now);
+                }
+            }
+        }
+        entries
+    }
+}
