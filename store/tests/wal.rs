@@ -399,28 +399,78 @@ fn purged_segments_are_removed_and_the_rest_recovers() {
     });
 }
 
+async fn content_of(stored: &Stored<MemoryEnv>) -> Vec<Bytes> {
+    let (mut chunks, mut all) = (stored.chunks(), Vec::new());
+    while let Some(chunk) = chunks.next().await.expect("reads") {
+        all.push(chunk);
+    }
+    all
+}
+
 #[test]
 fn a_snapshot_reads_back_and_damage_is_an_error() {
     block_on(async {
         let env = MemoryEnv::default();
         let store = SnapshotStore::open(&env).await.expect("opens");
-        assert_eq!(store.load().await.expect("reads"), None);
-        let snapshot = |data: &'static str| Stored {
-            meta: Bytes::from_static(b"meta"),
-            data: Bytes::from_static(data.as_bytes()),
-        };
-        store.save(Term(1), LogIndex(5), &snapshot("old")).await.expect("saves");
-        store
-            .save(Term(1), LogIndex(16), &snapshot("new"))
-            .await
-            .expect("saves");
-        assert_eq!(store.load().await.expect("reads"), Some(snapshot("new")));
+        assert!(store.current().is_none());
+        let chunks = |text: &'static str| text.split(' ').map(|word| Bytes::from_static(word.as_bytes()));
+        for (index, text) in [(5, "old"), (16, "new and longer")] {
+            let stored = store.write(b"meta", chunks(text)).await.expect("writes");
+            store.keep(Term(1), LogIndex(index), stored).await.expect("keeps");
+        }
+        let late = store.write(b"late", chunks("late")).await.expect("writes");
+        store.keep(Term(1), LogIndex(7), late).await.expect("is removed");
         let paths = env.disk.paths();
         assert_eq!(paths.len(), 1, "only the newest is kept: {paths:?}");
-        for at in 0..env.disk.content(&paths[0]).len() {
-            let damaged = MemoryEnv::on(env.disk.after(|_, bytes| bytes[at] ^= 4));
-            let store = SnapshotStore::open(&damaged).await.expect("opens");
-            assert!(store.load().await.is_err(), "byte {at}");
+        for env in [env.clone(), MemoryEnv::on(env.disk.after(|_, _| {}))] {
+            let store = SnapshotStore::open(&env).await.expect("opens");
+            let current = store.current().expect("is there");
+            assert_eq!(current.meta(), &Bytes::from_static(b"meta"));
+            assert_eq!(content_of(&current).await, chunks("new and longer").collect::<Vec<_>>());
         }
+        let length = env.disk.content(&paths[0]).len();
+        for at in 0..length {
+            let damaged = MemoryEnv::on(env.disk.after(|_, bytes| bytes[at] ^= 4));
+            assert!(SnapshotStore::open(&damaged).await.is_err(), "byte {at}");
+            let cut = MemoryEnv::on(env.disk.after(|_, bytes| bytes.truncate(at)));
+            assert!(SnapshotStore::open(&cut).await.is_err(), "cut at {at}");
+        }
+    });
+}
+
+/// A snapshot that comes in pieces is what was sent; one that lacks a piece or was changed on the way is refused, and
+/// what is unfinished is gone after a restart.
+#[test]
+fn a_snapshot_that_comes_in_pieces_is_whole_or_refused() {
+    block_on(async {
+        let env = MemoryEnv::default();
+        let from = SnapshotStore::open(&env).await.expect("opens");
+        let chunks = (0..50_u8).map(|n| Bytes::from(vec![n; 1000 + usize::from(n)]));
+        let sent = from.write(b"meta", chunks.clone()).await.expect("writes");
+        let mut pieces = Vec::new();
+        let mut offset = 0;
+        while offset < sent.length() {
+            pieces.push(sent.piece(offset, 777).await.expect("reads"));
+            offset += pieces.last().map_or(0, Bytes::len) as u64;
+        }
+        let other = MemoryEnv::default();
+        let store = SnapshotStore::open(&other).await.expect("opens");
+        for lacking in [None, Some(0), Some(7), Some(pieces.len() - 1)] {
+            let mut incoming = store.receive().await.expect("begins");
+            let rest = pieces.iter().enumerate().filter(|(place, _)| Some(*place) != lacking);
+            for (_, piece) in rest {
+                incoming.write(piece.clone()).await.expect("writes");
+            }
+            let whole = incoming.finish().await;
+            assert_eq!(whole.is_ok(), lacking.is_none(), "without piece {lacking:?}");
+            if let Ok(received) = whole {
+                assert_eq!((received.id(), received.meta()), (sent.id(), sent.meta()));
+                assert_eq!(content_of(&received).await, chunks.clone().collect::<Vec<_>>());
+            }
+        }
+        assert!(store.current().is_none(), "nothing was kept");
+        let store = SnapshotStore::open(&other).await.expect("opens");
+        assert!(store.current().is_none());
+        assert_eq!(other.disk.paths(), [""; 0]);
     });
 }

@@ -1,16 +1,20 @@
 //! What a member does when another one calls.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use bytes::Bytes;
-use openraft::raft::{AppendEntriesRequest, TransferLeaderRequest, VoteRequest};
+use openraft::raft::{AppendEntriesRequest, SnapshotResponse, TransferLeaderRequest, VoteRequest};
 use prost::Message as _;
 use tribunal_env::{Clock as _, Env};
 use tribunal_proto::peer;
 
+use super::machine::as_snapshot;
 use super::node::Node;
-use super::types::{Snapshot, Types};
-use super::wire::{self, Card, Forwarded, Proposed, SentSnapshot};
+use super::types::Types;
+use super::wire::{self, Card, Forwarded, Install, Installed, Piece, Proposed};
 use crate::points;
 use crate::service::{Code, Context};
+use crate::wal::WalError;
 
 /// Answers the calls of other members; every transport delivers to it.
 #[derive(Clone)]
@@ -66,14 +70,14 @@ impl<E: Env> PeerHandler<E> {
                 let answer = raft.pre_vote(request).await.map_err(|e| failed(&e))?;
                 Ok(wire::encode(&answer))
             }
-            wire::SNAPSHOT => {
-                let SentSnapshot { vote, meta, data } = read(method, &body)?;
-                let snapshot = Snapshot { meta, snapshot: data };
-                let answer = raft
-                    .install_full_snapshot(vote, snapshot)
-                    .await
-                    .map_err(|e| failed(&e))?;
-                Ok(wire::encode(&answer))
+            wire::PIECE => {
+                let piece: Piece = read(method, &body)?;
+                let came = self.receive(piece).await.map_err(|e| failed(&e))?;
+                Ok(wire::encode(&came))
+            }
+            wire::INSTALL => {
+                let request: Install = read(method, &body)?;
+                Ok(wire::encode(&self.install(request).await?))
             }
             wire::TRANSFER => {
                 let request: TransferLeaderRequest<Types<E>> = read(method, &body)?;
@@ -96,6 +100,65 @@ impl<E: Env> PeerHandler<E> {
         }
     }
 
+    /// Adds a piece to the snapshot that is being received. One of another snapshot takes its place.
+    async fn receive(&self, piece: Piece) -> Result<u64, WalError> {
+        let snapshots = self.node.snapshots();
+        let slot = self.node.incoming();
+        // Taken out meanwhile, so that two pieces at once do not mix: the second one finds nothing to add to.
+        let taken = lock(slot).take();
+        let mut incoming = match taken {
+            Some((content, incoming)) if content == piece.content => incoming,
+            other => {
+                if let Some((_, incoming)) = other {
+                    snapshots.discard(incoming.name()).await?;
+                }
+                snapshots.receive().await?
+            }
+        };
+        let is_next = piece.offset == incoming.length();
+        if is_next {
+            incoming.write(piece.bytes).await?;
+        }
+        let came = incoming.length();
+        let other = lock(slot).replace((piece.content, incoming));
+        if let Some((_, incoming)) = other {
+            snapshots.discard(incoming.name()).await?;
+        }
+        Ok(came)
+    }
+
+    /// Checks the snapshot that was received and gives it to consensus. Until that has kept it, nothing has changed
+    /// here but a file beside.
+    async fn install(&self, request: Install) -> Result<Installed<SnapshotResponse<Types<E>>>, HandlerError> {
+        let failed = |error: &dyn std::fmt::Display| HandlerError::Failed(error.to_string());
+        let snapshots = self.node.snapshots();
+        let taken = lock(self.node.incoming()).take();
+        let Some((content, incoming)) = taken else {
+            return Ok(Installed::Missing);
+        };
+        let name = incoming.name().to_owned();
+        let is_whole = content == request.content && incoming.length() == request.length;
+        let stored = match is_whole.then_some(incoming) {
+            None => None,
+            Some(incoming) => match incoming.finish().await {
+                Ok(stored) if stored.id() == content => Some(stored),
+                Ok(_) | Err(WalError::Corrupt { .. } | WalError::Version { .. }) => None,
+                Err(error) => return Err(failed(&error)),
+            },
+        };
+        let snapshot = stored.map(as_snapshot).transpose().map_err(|e| failed(&e))?;
+        let answer = match snapshot {
+            None => Installed::Missing,
+            Some(snapshot) => {
+                let installed = self.node.raft().install_full_snapshot(request.vote, snapshot).await;
+                Installed::Answered(installed.map_err(|e| failed(&e))?)
+            }
+        };
+        // Consensus may have declined it. If it was kept, it has another name.
+        snapshots.discard(&name).await.map_err(|e| failed(&e))?;
+        Ok(answer)
+    }
+
     async fn propose(&self, forwarded: Forwarded) -> Proposed {
         let command = match peer::Command::decode(forwarded.command) {
             Ok(command) => command,
@@ -114,6 +177,10 @@ impl<E: Env> PeerHandler<E> {
         };
         self.node.propose_for_peer(context, command).await
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn read<T: serde::de::DeserializeOwned>(method: &str, body: &[u8]) -> Result<T, HandlerError> {

@@ -81,7 +81,10 @@ impl<E: Env> LogStore<E> {
 
     /// Notes where a snapshot ends, so that the log may be purged up to there although it never held the entry.
     pub(super) fn note_snapshot(&self, position: Position) {
-        self.lock().snapshot = Some(position);
+        let mut memory = self.lock();
+        if memory.snapshot.is_none_or(|before| before.index <= position.index) {
+            memory.snapshot = Some(position);
+        }
     }
 
     /// Index of the next entry.

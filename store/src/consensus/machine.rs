@@ -13,12 +13,11 @@ use tribunal_env::Env;
 use tribunal_history::evidence::SnapshotOrigin;
 use tribunal_history::{Evidence, LogIndex, Term};
 use tribunal_proto::peer;
-use xxhash_rust::xxh3::xxh3_128;
 
 use super::log::LogStore;
 use super::progress::Progress;
 use super::types::{LogId, Payload, Reply, Snapshot, SnapshotMeta, StoredMembership, Types, configuration};
-use crate::kv::Kv;
+use crate::kv::{Decoder, Kv};
 use crate::points;
 use crate::wal::snapshot::{SnapshotStore, Stored};
 use crate::wal::{Chain, Position};
@@ -38,15 +37,23 @@ struct State {
     kv: Kv,
     applied: Option<LogId>,
     membership: StoredMembership,
-    /// Metadata of the snapshot on disk, once it is known.
-    on_disk: Option<SnapshotMeta>,
 }
 
-/// What a snapshot's data are: chunks of the state, and the chain that the log had there.
+/// What a snapshot says of itself; its chunks are those of the state.
 #[derive(Serialize, Deserialize)]
-struct Content {
+struct About {
+    meta: SnapshotMeta,
+    /// The chain that the log had at its last entry.
     chain: Chain,
-    chunks: Vec<Bytes>,
+}
+
+/// Reads what a snapshot says of itself.
+fn about<E: Env>(stored: &Stored<E>) -> Result<About, io::Error> {
+    postcard::from_bytes(stored.meta()).map_err(|error| invalid("metadata", &error))
+}
+
+fn invalid(what: &str, error: &dyn std::fmt::Display) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("a snapshot's {what}: {error}"))
 }
 
 impl<E: Env> Machine<E> {
@@ -72,6 +79,11 @@ impl<E: Env> Machine<E> {
         (state.kv.clone(), state.applied.map_or(0, |last| last.index + 1))
     }
 
+    /// The snapshots on disk.
+    pub(super) fn snapshots(&self) -> &SnapshotStore<E> {
+        &self.snapshots
+    }
+
     /// Changes whenever entries were applied; holds the index of the next one.
     pub(super) fn applied(&self) -> &Progress<E> {
         &self.applied
@@ -87,7 +99,7 @@ impl<E: Env> Machine<E> {
 }
 
 impl<E: Env> RaftStateMachine<Types<E>> for Machine<E> {
-    type SnapshotData = Bytes;
+    type SnapshotData = Stored<E>;
     type SnapshotBuilder = FrozenState<E>;
 
     async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), io::Error> {
@@ -142,8 +154,11 @@ impl<E: Env> RaftStateMachine<Types<E>> for Machine<E> {
 
     async fn get_snapshot_builder(&mut self) -> FrozenState<E> {
         let state = self.read();
+        let last = state.applied.and_then(|last| self.log.position(last.index));
         FrozenState {
             machine: self.clone(),
+            // Now, since the log may be purged while the snapshot is written.
+            chain: last.map(|last| last.chain).unwrap_or_default(),
             meta: SnapshotMeta {
                 last_log_id: state.applied,
                 last_membership: state.membership.clone(),
@@ -152,27 +167,34 @@ impl<E: Env> RaftStateMachine<Types<E>> for Machine<E> {
         }
     }
 
-    async fn install_snapshot(&mut self, meta: &SnapshotMeta, data: Bytes) -> Result<(), io::Error> {
-        let invalid = |error: String| io::Error::new(io::ErrorKind::InvalidData, error);
-        let content: Content =
-            postcard::from_bytes(&data).map_err(|e| invalid(format!("a snapshot's content: {e}")))?;
-        let kv = Kv::decode(content.chunks).map_err(|e| invalid(format!("a snapshot's state: {e}")))?;
-        let digest = xxh3_128(&data);
-        let is_known = self.read().on_disk.as_ref() == Some(meta);
+    async fn install_snapshot(&mut self, meta: &SnapshotMeta, stored: Stored<E>) -> Result<(), io::Error> {
+        let chain = about(&stored)?.chain;
+        let mut decoder = Decoder::default();
+        let mut chunks = stored.chunks();
+        while let Some(chunk) = chunks.next().await? {
+            decoder.add(&chunk).map_err(|error| invalid("state", &error))?;
+        }
+        let kv = decoder.finish().map_err(|error| invalid("state", &error))?;
+        let content = stored.id();
+        // At a restart it is the current one already.
+        let is_known = self
+            .snapshots
+            .current()
+            .is_some_and(|current| current.name() == stored.name());
         if !is_known {
             points::linger(&self.env, points::SNAPSHOT_INSTALL_BEFORE_SAVE).await;
-            self.save(meta, data).await?;
+            self.keep(meta, stored).await?;
             points::linger(&self.env, points::SNAPSHOT_INSTALL_AFTER_SAVE).await;
         }
         if let Some(last) = meta.last_log_id {
-            let last = position(last, content.chain);
+            let last = position(last, chain);
             self.log.note_snapshot(last);
             let origin = if is_known {
                 SnapshotOrigin::Loaded
             } else {
                 SnapshotOrigin::Received
             };
-            self.tell(origin, last, digest, meta);
+            self.tell(origin, last, content, meta);
         }
         {
             let mut state = self.write();
@@ -185,33 +207,28 @@ impl<E: Env> RaftStateMachine<Types<E>> for Machine<E> {
         Ok(())
     }
 
-    async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot>, io::Error> {
-        let Some(stored) = self.snapshots.load().await? else {
+    async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot<E>>, io::Error> {
+        let Some(stored) = self.snapshots.current() else {
             return Ok(None);
         };
-        let meta: SnapshotMeta = postcard::from_bytes(&stored.meta)
-            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, format!("a snapshot's metadata: {error}")))?;
-        self.write().on_disk = Some(meta.clone());
-        Ok(Some(Snapshot {
-            meta,
-            snapshot: stored.data,
-        }))
+        Ok(Some(as_snapshot(stored)?))
     }
 }
 
+/// A stored snapshot as openraft knows it.
+pub(super) fn as_snapshot<E: Env>(stored: Stored<E>) -> Result<Snapshot<E>, io::Error> {
+    Ok(Snapshot {
+        meta: about(&stored)?.meta,
+        snapshot: stored,
+    })
+}
+
 impl<E: Env> Machine<E> {
-    async fn save(&self, meta: &SnapshotMeta, data: Bytes) -> Result<(), io::Error> {
-        let encoded = postcard::to_allocvec(meta).map_err(io::Error::other)?;
+    async fn keep(&self, meta: &SnapshotMeta, stored: Stored<E>) -> Result<bool, io::Error> {
         let (term, index) = meta.last_log_id.map_or((Term(0), LogIndex(0)), |last| {
             (Term(last.leader_id.term), LogIndex(last.index))
         });
-        let stored = Stored {
-            meta: encoded.into(),
-            data,
-        };
-        self.snapshots.save(term, index, &stored).await?;
-        self.write().on_disk = Some(meta.clone());
-        Ok(())
+        self.snapshots.keep(term, index, stored).await.map_err(io::Error::from)
     }
 
     /// Evidence of a snapshot that is on the disk.
@@ -231,36 +248,33 @@ impl<E: Env> Machine<E> {
 pub struct FrozenState<E: Env> {
     machine: Machine<E>,
     meta: SnapshotMeta,
+    chain: Chain,
     chunks: Vec<Bytes>,
 }
 
 impl<E: Env> RaftSnapshotBuilder<Types<E>> for FrozenState<E> {
-    type SnapshotData = Bytes;
+    type SnapshotData = Stored<E>;
 
-    async fn build_snapshot(&mut self) -> Result<Snapshot, io::Error> {
+    async fn build_snapshot(&mut self) -> Result<Snapshot<E>, io::Error> {
         points::linger(&self.machine.env, points::SNAPSHOT_BUILD_FROZEN).await;
-        let chain = self
-            .meta
-            .last_log_id
-            .and_then(|last| self.machine.log.position(last.index))
-            .map(|position| position.chain)
-            .unwrap_or_default();
-        let content = Content {
+        let meta = self.meta.clone();
+        let chain = self.chain;
+        let about = postcard::to_allocvec(&About {
+            meta: meta.clone(),
             chain,
-            chunks: std::mem::take(&mut self.chunks),
-        };
-        let data = Bytes::from(postcard::to_allocvec(&content).map_err(io::Error::other)?);
-        self.machine.save(&self.meta, data.clone()).await?;
-        if let Some(last) = self.meta.last_log_id {
+        })
+        .map_err(io::Error::other)?;
+        let chunks = std::mem::take(&mut self.chunks);
+        let stored = self.machine.snapshots.write(&about, chunks).await?;
+        let is_kept = self.machine.keep(&meta, stored.clone()).await?;
+        if let Some(last) = meta.last_log_id
+            && is_kept
+        {
             let last = position(last, chain);
             self.machine.log.note_snapshot(last);
-            self.machine
-                .tell(SnapshotOrigin::Built, last, xxh3_128(&data), &self.meta);
+            self.machine.tell(SnapshotOrigin::Built, last, stored.id(), &meta);
         }
-        Ok(Snapshot {
-            meta: self.meta.clone(),
-            snapshot: data,
-        })
+        Ok(Snapshot { meta, snapshot: stored })
     }
 }
 

@@ -4,14 +4,14 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use openraft::errors::{RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable};
+use openraft::errors::{ErrorSource as _, RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable};
+use openraft::impls::BoxedErrorSource;
 use openraft::network::{Backoff, RPCOption, RaftNetworkFactory, RaftNetworkV2};
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest, TransferLeaderResponse,
     VoteRequest, VoteResponse,
 };
-use openraft::{OptionalSend, RPCTypes};
+use openraft::{OptionalSend, RPCTypes, StorageError};
 use openraft_rt::{AsyncRuntime, Select2};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -20,7 +20,8 @@ use tribunal_history::{Evidence, MemberId, Term};
 
 use super::read::Reads;
 use super::types::{Member, Snapshot, Types, Vote};
-use super::wire::{self, SentSnapshot};
+use super::wire::{self, Install, Installed, Piece};
+use crate::wal::snapshot::Stored;
 
 /// Makes a [`Link`] to each member.
 pub(super) struct Network<E: Env> {
@@ -94,8 +95,59 @@ impl<E: Env> Link<E> {
     }
 }
 
+/// Bytes of a piece of a snapshot: sent well within a heartbeat, and few to send again.
+const PIECE_BYTES: usize = 256 << 10;
+
+impl<E: Env> Link<E> {
+    /// Sends a snapshot piece by piece and asks to install it. The other one says where the next piece begins, so
+    /// that a transfer which was broken off goes on where it was.
+    async fn send_snapshot(
+        &self,
+        vote: Vote,
+        snapshot: &Stored<E>,
+        within: Duration,
+    ) -> Result<SnapshotResponse<Types<E>>, StreamingError<Types<E>>> {
+        let content = snapshot.id();
+        let mut offset = 0;
+        // Each piece moves on, or begins anew where the other one has lost what it had: that is not for ever.
+        let mut lost = 0;
+        while offset < snapshot.length() {
+            let bytes = snapshot.piece(offset, PIECE_BYTES).await;
+            // What this node cannot read of its own disk stops it.
+            let bytes =
+                bytes.map_err(|error| StorageError::read_snapshot(None, BoxedErrorSource::from_error(&error)))?;
+            let piece = Piece { content, offset, bytes };
+            // A piece is answered when it is written, before it is synced.
+            let within = self.within_min.max(self.pause * 4);
+            let came: u64 = self
+                .call(wire::PIECE, RPCTypes::InstallSnapshot, &piece, within)
+                .await?;
+            if came <= offset {
+                lost += 1;
+            }
+            if lost > 3 || came > snapshot.length() {
+                let why = format!("it wants the snapshot from byte {came} on, after byte {offset}");
+                return Err(Unreachable::from_string(why).into());
+            }
+            offset = came;
+        }
+        let install = Install {
+            vote,
+            content,
+            length: snapshot.length(),
+        };
+        let answer = self
+            .call(wire::INSTALL, RPCTypes::InstallSnapshot, &install, within)
+            .await?;
+        match answer {
+            Installed::Answered(answer) => Ok(answer),
+            Installed::Missing => Err(Unreachable::from_string("it lost pieces of the snapshot").into()),
+        }
+    }
+}
+
 impl<E: Env> RaftNetworkV2<Types<E>> for Link<E> {
-    type SnapshotData = Bytes;
+    type SnapshotData = Stored<E>;
 
     async fn append_entries(
         &mut self,
@@ -138,18 +190,13 @@ impl<E: Env> RaftNetworkV2<Types<E>> for Link<E> {
     async fn full_snapshot(
         &mut self,
         vote: Vote,
-        snapshot: Snapshot,
+        snapshot: Snapshot<E>,
         cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         option: RPCOption,
     ) -> Result<SnapshotResponse<Types<E>>, StreamingError<Types<E>>> {
-        let request = SentSnapshot {
-            vote,
-            meta: snapshot.meta,
-            data: snapshot.snapshot,
-        };
-        let call = self.call(wire::SNAPSHOT, RPCTypes::InstallSnapshot, &request, option.hard_ttl());
-        match E::Runtime::select2(call, cancel).await {
-            Select2::First(answer) => answer.map_err(StreamingError::from),
+        let send = self.send_snapshot(vote, &snapshot.snapshot, option.hard_ttl());
+        match E::Runtime::select2(send, cancel).await {
+            Select2::First(answer) => answer,
             Select2::Second(closed) => Err(StreamingError::Closed(closed)),
         }
     }

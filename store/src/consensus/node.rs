@@ -15,7 +15,7 @@ use tribunal_proto::peer;
 
 use super::identity::{Identity, Peer, member_id};
 use super::log::LogStore;
-use super::machine::Machine;
+use super::machine::{Machine, as_snapshot};
 use super::network::Network;
 use super::read::Reads;
 use super::types::{Member, Types};
@@ -23,6 +23,7 @@ use super::wire::{self, Card};
 use crate::defect::{Defect, Defects};
 use crate::kv::Kv;
 use crate::service::{ApiError, Applied, Barrier, Consensus, Context, MemberInfo, NodeStatus};
+use crate::wal::snapshot::{ContentId, Incoming};
 use crate::wal::{self, SnapshotStore, Wal, WalError};
 
 /// Entries that stay in the log after a snapshot, unless told otherwise, so that a member that is a little behind
@@ -102,6 +103,8 @@ pub(super) struct Inner<E: Env> {
     cards: Mutex<BTreeMap<u64, Card>>,
     /// With the defect `ack-before-quorum`: the last entry that was acknowledged before a quorum had it.
     acknowledged: Mutex<(Term, LogIndex)>,
+    /// The snapshot that is being received, and what its content is called.
+    incoming: Mutex<Option<(ContentId, Incoming<E>)>>,
 }
 
 impl<E: Env> Node<E> {
@@ -135,6 +138,22 @@ impl<E: Env> Node<E> {
             purged: image.purged,
         });
         let is_new = image.vote.is_none() && last.is_none();
+        let kept = snapshots
+            .current()
+            .map(as_snapshot)
+            .transpose()
+            .map_err(|error| WalError::io("read", "the snapshot", &error))?;
+        let covered = kept
+            .and_then(|kept| kept.meta.last_log_id)
+            .map(|last| LogIndex(last.index));
+        if image.purged.map(|purged| purged.index) > covered {
+            return Err(WalError::Corrupt {
+                path: wal::FOLDER.to_owned(),
+                offset: 0,
+                what: "its beginning was purged, and the snapshot that took its place is gone".to_owned(),
+            }
+            .into());
+        }
         let log = LogStore::new(env.clone(), wal, image)?;
         let machine = Machine::new(env.clone(), log.clone(), snapshots);
         let reads = Arc::new(Reads::default());
@@ -162,6 +181,7 @@ impl<E: Env> Node<E> {
                 settings,
                 cards: Mutex::default(),
                 acknowledged: Mutex::default(),
+                incoming: Mutex::default(),
             }),
         };
         drop(E::Runtime::spawn(node.clone().record_roles()));
@@ -210,6 +230,14 @@ impl<E: Env> Node<E> {
 
     pub(super) fn raft(&self) -> &Raft<Types<E>, Machine<E>> {
         &self.inner.raft
+    }
+
+    pub(super) fn snapshots(&self) -> &SnapshotStore<E> {
+        self.inner.machine.snapshots()
+    }
+
+    pub(super) fn incoming(&self) -> &Mutex<Option<(ContentId, Incoming<E>)>> {
+        &self.inner.incoming
     }
 
     pub(super) fn has(&self, defect: Defect) -> bool {
@@ -421,11 +449,11 @@ fn raft_config(settings: &NodeSettings) -> Result<Config, ConfigError> {
         heartbeat_interval: millis(settings.heartbeat),
         election_timeout_min: election_timeout_max / 2,
         election_timeout_max,
-        // A whole snapshot is one message.
+        // For a snapshot that has come to be checked, kept and loaded.
         install_snapshot_timeout: 30_000,
         snapshot_policy: SnapshotPolicy::LogsSinceLast(settings.snapshot_count),
         max_in_snapshot_log_to_keep: settings.entries_kept,
-        purge_batch_size: 1_024,
+        purge_batch_size: settings.snapshot_count.clamp(1, 1_024),
         enable_pre_vote: Some(true),
         // The default resumes leadership after a restart with a state machine that is behind, and then answers
         // linearizable reads from it.

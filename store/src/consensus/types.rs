@@ -15,6 +15,8 @@ use tribunal_history::MemberId;
 use tribunal_history::evidence::Configuration;
 use tribunal_proto::peer;
 
+use crate::wal::snapshot::Stored;
+
 /// openraft's configuration for a node in the world `E`. It has no values; the traits are written by hand since
 /// derives would ask for them of `E`.
 pub struct Types<E>(PhantomData<fn() -> E>);
@@ -51,7 +53,7 @@ pub(super) type Entry = openraft::Entry<CommittedLeaderId, Payload>;
 pub(super) type StoredMembership = openraft::StoredMembership<CommittedLeaderId, u64, Member>;
 pub(super) type SnapshotMeta = openraft::SnapshotMeta<CommittedLeaderId, u64, Member>;
 pub(super) type Membership = openraft::Membership<u64, Member>;
-pub(super) type Snapshot = openraft::Snapshot<CommittedLeaderId, u64, Member, Bytes>;
+pub(super) type Snapshot<E> = openraft::Snapshot<CommittedLeaderId, u64, Member, Stored<E>>;
 
 /// A membership as evidence names it.
 pub(super) fn configuration(membership: &Membership) -> Configuration {

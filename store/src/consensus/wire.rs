@@ -5,12 +5,13 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tribunal_env::Method;
 
-use super::types::{SnapshotMeta, Vote};
+use super::types::Vote;
 
 pub(super) const APPEND: Method = "raft/append";
 pub(super) const VOTE: Method = "raft/vote";
 pub(super) const PRE_VOTE: Method = "raft/prevote";
-pub(super) const SNAPSHOT: Method = "raft/snapshot";
+pub(super) const PIECE: Method = "raft/snapshot-piece";
+pub(super) const INSTALL: Method = "raft/snapshot-install";
 pub(super) const TRANSFER: Method = "raft/transfer";
 pub(super) const PROPOSE: Method = "kv/propose";
 pub(super) const READ_INDEX: Method = "kv/read-index";
@@ -66,15 +67,35 @@ pub(super) enum ReadIndexed {
     Stopped,
 }
 
-/// A whole snapshot.
+/// A piece of a snapshot's file. Answered with how many bytes of that file came so far: where the next piece begins.
 #[derive(Serialize, Deserialize)]
-pub(super) struct SentSnapshot {
+pub(super) struct Piece {
+    /// Names the content of the whole file.
+    pub content: u128,
+    /// Where in the file the piece stands.
+    pub offset: u64,
+    /// The bytes.
+    pub bytes: Bytes,
+}
+
+/// Asks to install the snapshot whose pieces were sent.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Install {
     /// The leader's vote.
     pub vote: Vote,
-    /// What it is of.
-    pub meta: SnapshotMeta,
-    /// Its content.
-    pub data: Bytes,
+    /// Names the content.
+    pub content: u128,
+    /// Bytes of the whole file.
+    pub length: u64,
+}
+
+/// The answer to [`Install`].
+#[derive(Serialize, Deserialize)]
+pub(super) enum Installed<A> {
+    /// Consensus says this.
+    Answered(A),
+    /// Pieces are missing, or the whole is damaged: it has to be sent again.
+    Missing,
 }
 
 /// What members tell each other when they meet; both ways.

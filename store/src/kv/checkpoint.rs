@@ -70,14 +70,11 @@ impl Kv {
     /// # Errors
     /// They are not what [`Kv::encode`] made.
     pub fn decode(chunks: impl IntoIterator<Item = Bytes>) -> Result<Self, CheckpointError> {
-        let mut reader = Reader::default();
+        let mut decoder = Decoder::default();
         for bytes in chunks {
-            reader.read(&bytes)?;
+            decoder.add(&bytes)?;
         }
-        match reader.kv {
-            Some(kv) if reader.complete => Ok(kv),
-            _ => Err(CheckpointError::Cut { chunks: reader.chunks }),
-        }
+        decoder.finish()
     }
 }
 
@@ -139,16 +136,21 @@ impl Writer {
     }
 }
 
+/// Makes a state of chunks that come one after the other.
 #[derive(Default)]
-struct Reader {
+pub struct Decoder {
     kv: Option<Kv>,
     hash: Xxh3,
     chunks: usize,
     complete: bool,
 }
 
-impl Reader {
-    fn read(&mut self, bytes: &Bytes) -> Result<(), CheckpointError> {
+impl Decoder {
+    /// Takes the next chunk.
+    ///
+    /// # Errors
+    /// It is not what [`Kv::encode`] made, or not at this place.
+    pub fn add(&mut self, bytes: &Bytes) -> Result<(), CheckpointError> {
         let decoded = Chunk::decode(bytes.clone()).map_err(|error| self.damaged(error.to_string()))?;
         let content = decoded.content.ok_or_else(|| self.damaged("it is empty"))?;
         match (content, &mut self.kv) {
@@ -172,6 +174,17 @@ impl Reader {
         self.hash.update(bytes);
         self.chunks += 1;
         Ok(())
+    }
+
+    /// The state, after the last chunk.
+    ///
+    /// # Errors
+    /// The tail did not come.
+    pub fn finish(self) -> Result<Kv, CheckpointError> {
+        match self.kv {
+            Some(kv) if self.complete => Ok(kv),
+            _ => Err(CheckpointError::Cut { chunks: self.chunks }),
+        }
     }
 
     fn head(&self, head: &Head) -> Result<Kv, CheckpointError> {

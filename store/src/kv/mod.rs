@@ -30,7 +30,7 @@ use tribunal_proto::etcdserverpb::{RangeRequest, RangeResponse, TxnRequest, TxnR
 use tribunal_proto::peer::{Command, CommandReply, command, command_reply};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
-pub use checkpoint::{CHUNK_BYTES, CheckpointError};
+pub use checkpoint::{CHUNK_BYTES, CheckpointError, Decoder};
 pub use error::KvError;
 pub use range::KeyRange;
 pub use txn::is_read_only;

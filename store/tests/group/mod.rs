@@ -3,6 +3,8 @@
 //! Time is real, so no test may rest on how long anything takes: what a test asserts must hold however slow the
 //! machine is, and where a leader that changes by itself would blur it, the test begins anew.
 
+#![allow(dead_code, reason = "each test file uses its part")]
+
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
@@ -15,7 +17,9 @@ use rand_chacha::ChaCha8Rng;
 use tribunal_env::{AsyncRuntime as _, CallError, Clock, Env, Method, Stream, Transport, seeded};
 use tribunal_history::{Evidence, MemberId};
 use tribunal_proto::etcdserverpb as pb;
-use tribunal_store::consensus::{ENTRIES_KEPT, HandlerError, Node, NodeSettings, Peer, PeerHandler, member_id};
+use tribunal_store::consensus::{
+    ENTRIES_KEPT, HandlerError, Identity, Node, NodeSettings, Peer, PeerHandler, member_id,
+};
 use tribunal_store::defect::Defects;
 use tribunal_store::service::{ApiError, Consensus as _, Context, KvService};
 use tribunal_store::wal;
@@ -23,6 +27,13 @@ use tribunal_store::wal;
 use crate::support::{MemoryDisk, NoPeers};
 
 const TOKEN: &str = "t";
+
+fn peer(name: &str) -> Peer {
+    Peer {
+        name: name.to_owned(),
+        peer_urls: vec![format!("http://{name}")],
+    }
+}
 
 /// What happens to the calls between one member and all others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,53 +144,111 @@ impl Env for MemberEnv {
     }
 }
 
-/// The three members.
+/// The members; three at first.
 pub struct Group {
     pub nodes: Vec<Node<MemberEnv>>,
+    envs: Vec<MemberEnv>,
+    peers: Vec<Peer>,
+    options: Options,
     network: Arc<Network>,
     began: Instant,
 }
 
-impl Group {
-    /// Starts them.
-    pub async fn start(defects: Defects) -> Self {
-        let names = ["n1", "n2", "n3"];
-        let peers = names.map(|name| Peer {
-            name: name.to_owned(),
-            peer_urls: vec![format!("http://{name}")],
-        });
-        let network = Arc::<Network>::default();
-        let began = Instant::now();
-        let mut nodes = Vec::new();
-        for peer in &peers {
-            let own = member_id(peer, TOKEN);
-            let env = MemberEnv {
-                own,
-                disk: MemoryDisk::default(),
-                network: network.clone(),
-                clock: Began(began),
-            };
-            let settings = NodeSettings {
-                name: peer.name.clone(),
-                peers: peers.to_vec(),
-                token: TOKEN.to_owned(),
-                client_urls: Vec::new(),
-                heartbeat: Duration::from_millis(50),
-                election: Duration::from_millis(500),
-                joining: None,
-                snapshot_count: 1_000_000,
-                entries_kept: ENTRIES_KEPT,
-                wal: wal::Settings {
-                    segment_bytes: 1 << 16,
-                    ..wal::Settings::default()
-                },
-                defects: defects.clone(),
-            };
-            let node = Node::start(env, settings).await.expect("starts");
-            lock(&network.handlers).insert(own, PeerHandler::new(node.clone()));
-            nodes.push(node);
+/// How the members are configured.
+#[derive(Clone)]
+pub struct Options {
+    pub defects: Defects,
+    pub snapshot_count: u64,
+    pub entries_kept: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            defects: Defects::new(),
+            snapshot_count: 1_000_000,
+            entries_kept: ENTRIES_KEPT,
         }
-        Self { nodes, network, began }
+    }
+}
+
+impl Group {
+    /// Starts three members without snapshots.
+    pub async fn start(defects: Defects) -> Self {
+        let options = Options {
+            defects,
+            ..Options::default()
+        };
+        Self::with(3, options).await
+    }
+
+    /// Starts so many members.
+    pub async fn with(count: usize, options: Options) -> Self {
+        let peers = (1..=count)
+            .map(|number| peer(&format!("n{number}")))
+            .collect::<Vec<_>>();
+        let mut group = Self {
+            nodes: Vec::new(),
+            envs: Vec::new(),
+            peers: peers.clone(),
+            options,
+            network: Arc::default(),
+            began: Instant::now(),
+        };
+        for peer in &peers {
+            let env = group.env(member_id(peer, TOKEN));
+            let node = group.boot(&env, &peer.name, None).await;
+            group.envs.push(env);
+            group.nodes.push(node);
+        }
+        group
+    }
+
+    fn env(&self, own: MemberId) -> MemberEnv {
+        MemberEnv {
+            own,
+            disk: MemoryDisk::default(),
+            network: self.network.clone(),
+            clock: Began(self.began),
+        }
+    }
+
+    async fn boot(&self, env: &MemberEnv, name: &str, joining: Option<Identity>) -> Node<MemberEnv> {
+        let settings = NodeSettings {
+            name: name.to_owned(),
+            peers: self.peers.clone(),
+            token: TOKEN.to_owned(),
+            client_urls: Vec::new(),
+            heartbeat: Duration::from_millis(50),
+            election: Duration::from_millis(500),
+            joining,
+            snapshot_count: self.options.snapshot_count,
+            entries_kept: self.options.entries_kept,
+            wal: wal::Settings {
+                segment_bytes: 1 << 16,
+                ..wal::Settings::default()
+            },
+            defects: self.options.defects.clone(),
+        };
+        let node = Node::start(env.clone(), settings).await.expect("starts");
+        lock(&self.network.handlers).insert(env.own, PeerHandler::new(node.clone()));
+        node
+    }
+
+    /// Ends a member and starts it again from what its disk has synced.
+    pub async fn restart(&mut self, place: usize) {
+        let own = self.envs[place].own;
+        lock(&self.network.handlers).remove(&own);
+        let disk = self.envs[place].disk.after(|_, _| {});
+        self.nodes[place].stop().await;
+        self.envs[place].disk = disk;
+        let name = self.peers[place].name.clone();
+        self.nodes[place] = self.boot(&self.envs[place].clone(), &name, None).await;
+    }
+
+    /// Paths of the files on a member's disk.
+    pub fn files(&self, place: usize) -> Vec<String> {
+        self.envs[place].disk.paths()
     }
 
     /// Waits until a majority of those that are not cut off agrees on a leader among them.
