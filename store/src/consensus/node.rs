@@ -400,7 +400,12 @@ impl<E: Env> Consensus for Node<E> {
             applied: LogIndex(metrics.last_applied.map_or(0, |last| last.index)),
             committed: LogIndex(metrics.local_committed.map_or(0, |last| last.index)),
             last: LogIndex(metrics.last_log_index.unwrap_or_default()),
-            is_learner: metrics.state == ServerState::Learner,
+            // By the membership, not by the role: a voter that has just started has no role yet.
+            is_learner: metrics
+                .membership_config
+                .membership()
+                .learner_ids()
+                .any(|id| id == self.inner.own.0),
             size_bytes: self.inner.log.wal().size_bytes(),
         }
     }
