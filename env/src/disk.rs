@@ -27,7 +27,7 @@ pub trait Disk: Send + Sync + 'static {
     /// Opens a file.
     fn open(&self, path: &str, mode: OpenMode) -> impl Future<Output = io::Result<Self::File>> + Send;
 
-    /// Renames a file, replacing what was there.
+    /// Renames a file within its folder, replacing what was there: whoever looks finds the one or the other.
     fn rename(&self, from: &str, to: &str) -> impl Future<Output = io::Result<()>> + Send;
 
     /// Removes a file.
@@ -52,7 +52,7 @@ pub trait DiskFile: Send + Sync + 'static {
     /// Reads `length` bytes at `offset`; fewer only at the end of the file.
     fn read_at(&self, offset: u64, length: usize) -> impl Future<Output = io::Result<Bytes>> + Send;
 
-    /// Writes all of `bytes` at `offset`, extending the file if need be.
+    /// Writes all of `bytes` at `offset`, extending the file if need be; to write nothing does nothing.
     fn write_at(&self, offset: u64, bytes: Bytes) -> impl Future<Output = io::Result<()>> + Send;
 
     /// Makes all that was written durable (`fdatasync`). After an error nothing is known of what is durable;

@@ -34,8 +34,11 @@ impl Content {
         bytes
     }
 
-    /// Writes and extends.
+    /// Writes and extends; to write nothing extends nothing.
     pub(crate) fn write(&mut self, offset: u64, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
         for piece in pieces(offset, bytes.len() as u64, PAGE) {
             let page = self
                 .pages

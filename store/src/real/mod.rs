@@ -25,4 +25,5 @@ pub use disk::{AnyDisk, AnyFile};
 pub use env::RealEnv;
 pub use evidence::EvidenceFile;
 pub use run::run;
+pub use server::{AcceptedStream, Answers, serve_peers};
 pub use transport::{GrpcStream, GrpcTransport};

@@ -4,20 +4,20 @@ use std::fs::{self, File, TryLockError};
 use std::future::Future;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tribunal_env::{Clock as _, Env as _};
-use tribunal_proto::peer::peer_server::PeerServer;
 
 use super::config::{NodeConfig, NodeError};
 use super::disk::AnyDisk;
 use super::env::RealEnv;
 use super::evidence::EvidenceFile;
-use super::server::PeerService;
-use super::transport::{GrpcTransport, WINDOW_BYTES};
+use super::server::serve_peers;
+use super::transport::GrpcTransport;
 use crate::api;
 use crate::consensus::{Node, NodeSettings, Peer, PeerHandler, member_id};
 use crate::defect::Defect;
@@ -59,19 +59,10 @@ pub async fn run(config: NodeConfig, shutdown: impl Future<Output = ()>) -> Resu
             path: config.data_dir.clone(),
             source,
         })?;
-    let service = || {
-        let handler = PeerHandler::new(node.clone());
-        PeerServer::new(PeerService { own, handler })
-            .max_decoding_message_size(usize::MAX)
-            .max_encoding_message_size(usize::MAX)
-    };
+    let handler = Arc::new(PeerHandler::new(node.clone()));
     let mut servers = tokio::task::JoinSet::new();
     for listener in peer_listeners {
-        let server = Server::builder()
-            .initial_stream_window_size(WINDOW_BYTES)
-            .initial_connection_window_size(WINDOW_BYTES * 2)
-            .add_service(service());
-        servers.spawn(server.serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true))));
+        servers.spawn(serve_peers(listener, own, Arc::clone(&handler)));
     }
     for listener in client_listeners {
         let clock = *env.clock();

@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tonic::transport::{Channel, Endpoint};
@@ -33,7 +34,7 @@ const REDIAL_PAUSE: Duration = Duration::from_millis(50);
 pub(super) const WINDOW_BYTES: u32 = 8 << 20;
 
 /// Messages that may wait in a stream before its sender does.
-const STREAM_LENGTH: usize = 64;
+pub(super) const STREAM_LENGTH: usize = 64;
 
 /// How calls are made to all members; clones share the connections.
 #[derive(Clone)]
@@ -177,7 +178,7 @@ impl Transport for GrpcTransport {
             to,
             method,
             outgoing: sender,
-            incoming,
+            incoming: Some(incoming),
         })
     }
 }
@@ -188,7 +189,8 @@ pub struct GrpcStream {
     to: MemberId,
     method: Method,
     outgoing: mpsc::Sender<PeerMessage>,
-    incoming: Streaming<PeerMessage>,
+    /// None only while it is dropped.
+    incoming: Option<Streaming<PeerMessage>>,
 }
 
 impl PeerStream for GrpcStream {
@@ -199,9 +201,27 @@ impl PeerStream for GrpcStream {
     }
 
     async fn receive(&mut self) -> Result<Option<Bytes>, CallError> {
-        match self.incoming.message().await {
+        let Some(incoming) = &mut self.incoming else {
+            return Ok(None);
+        };
+        match incoming.message().await {
             Ok(message) => Ok(message.map(|message| message.body)),
             Err(status) => Err(CallError::TimedOut(status.to_string())),
+        }
+    }
+}
+
+impl Drop for GrpcStream {
+    /// Closes in good order. To drop the way back at once would reset the stream, and with it what is still on its way
+    /// to the other side; so that way is read to its end, which comes when the other side has seen ours.
+    fn drop(&mut self) {
+        let silence = self.own.silence;
+        if let (Some(mut incoming), Ok(runtime)) = (self.incoming.take(), Handle::try_current()) {
+            runtime.spawn(async move {
+                let end = async { while let Ok(Some(_)) = incoming.message().await {} };
+                // One that goes on talking to nobody is reset.
+                let _ = timeout(silence, end).await;
+            });
         }
     }
 }

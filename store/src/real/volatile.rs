@@ -37,6 +37,15 @@ struct Folder {
     durable: BTreeMap<String, Arc<Inode>>,
 }
 
+/// A file's change of names.
+struct Move {
+    from: String,
+    to: String,
+    /// A second name of the file, to be renamed to the new one.
+    unfinished: PathBuf,
+    inode: Arc<Inode>,
+}
+
 /// A file, whatever its name.
 struct Inode {
     content: Mutex<Content>,
@@ -90,7 +99,8 @@ impl VolatileDisk {
                     inode
                 }
             };
-            Ok(VolatileFile { inode })
+            let is_writable = mode != OpenMode::Read;
+            Ok(VolatileFile { inode, is_writable })
         })
     }
 
@@ -121,26 +131,16 @@ impl VolatileDisk {
         self.with(folder, |folder, _| Ok(folder.seen.keys().cloned().collect()))
     }
 
-    /// Makes the folder in the file system what the process sees: first what is new, under its final name in one
-    /// step, then what is gone.
+    /// Makes the folder in the file system what the process sees: first what has moved, then what is new, each
+    /// under its final name in one step, then what is gone.
     pub(super) fn sync_dir(&self, folder: &str) -> io::Result<()> {
         self.with(folder, |folder, path| {
+            folder.move_all(path)?;
             for (name, inode) in &folder.seen {
-                if folder.durable.get(name).is_some_and(|known| Arc::ptr_eq(known, inode)) {
-                    continue;
-                }
-                let before = folder
-                    .durable
-                    .iter()
-                    .find(|(_, known)| Arc::ptr_eq(known, inode))
-                    .map(|(name, _)| name.clone());
-                if let Some(before) = before {
-                    fs::rename(path.join(&before), path.join(name))?;
-                    folder.durable.remove(&before);
-                } else {
+                if !folder.is_durable(name, inode) {
                     inode.materialize(path, name)?;
+                    folder.durable.insert(name.clone(), Arc::clone(inode));
                 }
-                folder.durable.insert(name.clone(), Arc::clone(inode));
             }
             let gone: Vec<_> = folder
                 .durable
@@ -185,6 +185,45 @@ impl Folder {
         folder.seen = folder.durable.clone();
         Ok(folder)
     }
+
+    fn is_durable(&self, name: &str, inode: &Arc<Inode>) -> bool {
+        self.durable.get(name).is_some_and(|known| Arc::ptr_eq(known, inode))
+    }
+
+    /// Gives every file that is in the file system under another name the one that it has now. A name is taken over
+    /// only when its file has moved away itself, so that a kill in between leaves each file a name. (Of files that
+    /// change names in a circle one has none for a moment.)
+    fn move_all(&mut self, path: &Path) -> io::Result<()> {
+        let mut moves: Vec<Move> = Vec::new();
+        for (to, inode) in &self.seen {
+            let before = self.durable.iter().find(|(_, known)| Arc::ptr_eq(known, inode));
+            let (Some((from, _)), false) = (before, self.is_durable(to, inode)) else {
+                continue;
+            };
+            let unfinished = path.join(format!("{UNFINISHED}{to}"));
+            fs::hard_link(path.join(from), &unfinished)?;
+            moves.push(Move {
+                from: from.clone(),
+                to: to.clone(),
+                unfinished,
+                inode: Arc::clone(inode),
+            });
+        }
+        while !moves.is_empty() {
+            let free = moves
+                .iter()
+                .position(|next| !moves.iter().any(|other| other.from == next.to));
+            let next = moves.swap_remove(free.unwrap_or(0));
+            fs::rename(&next.unfinished, path.join(&next.to))?;
+            self.durable.insert(next.to, Arc::clone(&next.inode));
+            // Unless somebody else has that name by now.
+            if self.is_durable(&next.from, &next.inode) && !self.seen.contains_key(&next.from) {
+                fs::remove_file(path.join(&next.from))?;
+                self.durable.remove(&next.from);
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Inode {
@@ -221,6 +260,7 @@ impl Inode {
 /// An open file of a [`VolatileDisk`].
 pub struct VolatileFile {
     inode: Arc<Inode>,
+    is_writable: bool,
 }
 
 impl VolatileFile {
@@ -253,6 +293,10 @@ impl VolatileFile {
     }
 
     pub(super) fn write_at(&self, offset: u64, bytes: Bytes) -> io::Result<()> {
+        self.needs_write()?;
+        if bytes.is_empty() {
+            return Ok(());
+        }
         let mut content = self.inode.lock();
         content.length = content.length.max(offset + bytes.len() as u64);
         content.unsynced.push(Change::Write(offset, bytes));
@@ -260,6 +304,7 @@ impl VolatileFile {
     }
 
     pub(super) fn set_len(&self, length: u64) -> io::Result<()> {
+        self.needs_write()?;
         let mut content = self.inode.lock();
         content.length = length;
         content.unsynced.push(Change::Length(length));
@@ -268,6 +313,16 @@ impl VolatileFile {
 
     pub(super) fn len(&self) -> io::Result<u64> {
         Ok(self.inode.lock().length)
+    }
+
+    fn needs_write(&self) -> io::Result<()> {
+        if self.is_writable {
+            return Ok(());
+        }
+        Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            "the file is open for reading only",
+        ))
     }
 
     pub(super) fn sync_data(&self) -> io::Result<()> {
