@@ -25,7 +25,7 @@ use std::time::Duration;
 use tribunal_history::{MemberId, NodeId};
 use tribunal_simulation::{Place, SimEnv, World as Simulator};
 use tribunal_store::consensus::{ENTRIES_KEPT, NodeSettings, Peer, member_id};
-use tribunal_store::defect::{Defect, Defects};
+use tribunal_store::defect::Defects;
 use tribunal_store::wal;
 
 use super::{ClusterRecorder, TaskLost, World};
@@ -64,10 +64,6 @@ impl SimulatedCluster {
     }
 
     fn settings(&self, node: NodeId) -> NodeSettings {
-        let late_sync = self
-            .defects
-            .contains(&Defect::AckBeforeSync)
-            .then_some(wal::writer::LATE_SYNC);
         NodeSettings {
             name: node.to_string(),
             peers: self.nodes().map(peer).collect(),
@@ -78,10 +74,7 @@ impl SimulatedCluster {
             joining: None,
             snapshot_count: SNAPSHOT_COUNT,
             entries_kept: ENTRIES_KEPT,
-            wal: wal::Settings {
-                acknowledge_before_sync: late_sync,
-                ..wal::Settings::default()
-            },
+            wal: wal::Settings::default(),
             defects: self.defects.clone(),
         }
     }

@@ -12,9 +12,11 @@ use super::machine::as_snapshot;
 use super::node::Node;
 use super::types::Types;
 use super::wire::{self, Card, Forwarded, Install, Installed, Piece, Proposed};
+use crate::defect::Defect;
 use crate::points;
 use crate::service::{Code, Context};
 use crate::wal::WalError;
+use crate::wal::snapshot::ContentId;
 
 /// Answers the calls of other members; every transport delivers to it.
 #[derive(Clone)]
@@ -134,6 +136,9 @@ impl<E: Env> PeerHandler<E> {
         let snapshots = self.node.snapshots();
         let taken = lock(self.node.incoming()).take();
         let Some((content, incoming)) = taken else {
+            if self.node.has(Defect::StaleSnapshotInstalled) {
+                self.install_again(request.content).await.map_err(|e| failed(&e))?;
+            }
             return Ok(Installed::Missing);
         };
         let name = incoming.name().to_owned();
@@ -150,6 +155,10 @@ impl<E: Env> PeerHandler<E> {
         let answer = match snapshot {
             None => Installed::Missing,
             Some(snapshot) => {
+                if self.node.has(Defect::StaleSnapshotInstalled) {
+                    let late = self.node.inner.machine.install_late(&snapshot).await;
+                    late.map_err(|e| failed(&e))?;
+                }
                 let installed = self.node.raft().install_full_snapshot(request.vote, snapshot).await;
                 Installed::Answered(installed.map_err(|e| failed(&e))?)
             }
@@ -157,6 +166,16 @@ impl<E: Env> PeerHandler<E> {
         // Consensus may have declined it. If it was kept, it has another name.
         snapshots.discard(&name).await.map_err(|e| failed(&e))?;
         Ok(answer)
+    }
+
+    /// Planted defect `stale-snapshot-installed`: who asks again for what was done gets it done again.
+    async fn install_again(&self, content: ContentId) -> Result<(), std::io::Error> {
+        match self.node.snapshots().current() {
+            Some(current) if current.id() == content => {
+                self.node.inner.machine.install_late(&as_snapshot(current)?).await
+            }
+            _ => Ok(()),
+        }
     }
 
     async fn propose(&self, forwarded: Forwarded) -> Proposed {

@@ -15,6 +15,7 @@ use tribunal_history::{Evidence, LogIndex, MemberId, Term};
 
 use super::progress::Progress;
 use super::types::{CommittedLeaderId, Entry, LeaderId, LogId, Payload, Proposal, Types, Vote, configuration};
+use crate::defect::{Defect, Defects};
 use crate::points;
 use crate::wal::{self, Ballot, Done, Image, Position, Wal, WalError};
 
@@ -28,6 +29,8 @@ pub struct LogStore<E: Env> {
     memory: Arc<Mutex<Memory>>,
     /// Last index that is durable here, plus one.
     durable: Progress<E>,
+    /// With the planted defect `count-unsynced-follower`: who this member is.
+    answers_unsynced: Option<MemberId>,
 }
 
 struct Memory {
@@ -71,7 +74,14 @@ impl<E: Env> LogStore<E> {
             wal,
             memory: Arc::new(Mutex::new(memory)),
             durable,
+            answers_unsynced: None,
         })
+    }
+
+    /// Plants those of the defects that act here.
+    pub(super) fn plant(mut self, defects: &Defects, own: MemberId) -> Self {
+        self.answers_unsynced = defects.contains(&Defect::CountUnsyncedFollower).then_some(own);
+        self
     }
 
     /// Hash chain up to an entry, if the log or the snapshot still knows it.
@@ -116,6 +126,12 @@ impl<E: Env> LogStore<E> {
         let holds = memory.position(from).is_some() && memory.position(last.index.0) == Some(last);
         let entries = holds.then(|| memory.read(from..=last.index.0, usize::MAX))?;
         Some(entries.into_iter().map(|entry| entry.payload).collect())
+    }
+
+    /// Planted defect `count-unsynced-follower`: whether this member follows, and so answers before its sync.
+    fn is_answered_unsynced(&self) -> bool {
+        let leads = |own: MemberId| self.lock().vote.is_some_and(|vote| vote.leader_id.voted_for == own.0);
+        self.answers_unsynced.is_some_and(|own| !leads(own))
     }
 
     /// The log underneath.
@@ -287,11 +303,19 @@ impl<E: Env> RaftLogStorage<Types<E>> for LogStore<E> {
             record_configuration(&self.env, *position, payload);
         }
         let durable = self.durable.clone();
+        let mut callback = Some(callback);
+        if self.is_answered_unsynced()
+            && let Some(callback) = callback.take()
+        {
+            callback.io_completed(Ok(()));
+        }
         let done = Box::new(move |result: Result<(), WalError>| {
             if result.is_ok() {
                 durable.set(next);
             }
-            callback.io_completed(result.map_err(io::Error::from));
+            if let Some(callback) = callback {
+                callback.io_completed(result.map_err(io::Error::from));
+            }
         });
         self.wal.append(written, done).await;
         Ok(())
@@ -355,6 +379,7 @@ impl<E: Env> Clone for LogStore<E> {
             wal: self.wal.clone(),
             memory: Arc::clone(&self.memory),
             durable: self.durable.clone(),
+            answers_unsynced: self.answers_unsynced,
         }
     }
 }

@@ -14,9 +14,10 @@ use tribunal_history::evidence::SnapshotOrigin;
 use tribunal_history::{Evidence, LogIndex, Term};
 use tribunal_proto::peer;
 
-use super::log::LogStore;
+use super::log::{LogStore, log_id};
 use super::progress::Progress;
 use super::types::{LogId, Payload, Reply, Snapshot, SnapshotMeta, StoredMembership, Types, configuration};
+use crate::defect::{Defect, Defects};
 use crate::kv::{Decoder, Kv};
 use crate::points;
 use crate::wal::snapshot::{SnapshotStore, Stored};
@@ -30,6 +31,8 @@ pub struct Machine<E: Env> {
     state: Arc<RwLock<State>>,
     /// Last applied index plus one; changes after the state did.
     applied: Progress<E>,
+    /// Planted bugs; those of snapshots act here.
+    defects: Defects,
 }
 
 #[derive(Default)]
@@ -65,7 +68,14 @@ impl<E: Env> Machine<E> {
             snapshots,
             state: Arc::default(),
             applied: Progress::new(0),
+            defects: Defects::new(),
         }
+    }
+
+    /// Plants those of the defects that act here.
+    pub(super) fn plant(mut self, defects: &Defects) -> Self {
+        self.defects.clone_from(defects);
+        self
     }
 
     /// Runs `read` on the applied state, under its lock.
@@ -154,13 +164,17 @@ impl<E: Env> RaftStateMachine<Types<E>> for Machine<E> {
 
     async fn get_snapshot_builder(&mut self) -> FrozenState<E> {
         let state = self.read();
-        let last = state.applied.and_then(|last| self.log.position(last.index));
+        let mut last_log_id = state.applied;
+        if self.defects.contains(&Defect::ApplyTwiceAfterRestart) {
+            last_log_id = self.one_before(&state);
+        }
+        let last = last_log_id.and_then(|last| self.log.position(last.index));
         FrozenState {
             machine: self.clone(),
             // Now, since the log may be purged while the snapshot is written.
             chain: last.map(|last| last.chain).unwrap_or_default(),
             meta: SnapshotMeta {
-                last_log_id: state.applied,
+                last_log_id,
                 last_membership: state.membership.clone(),
             },
             chunks: state.kv.encode(),
@@ -169,12 +183,7 @@ impl<E: Env> RaftStateMachine<Types<E>> for Machine<E> {
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, stored: Stored<E>) -> Result<(), io::Error> {
         let chain = about(&stored)?.chain;
-        let mut decoder = Decoder::default();
-        let mut chunks = stored.chunks();
-        while let Some(chunk) = chunks.next().await? {
-            decoder.add(&chunk).map_err(|error| invalid("state", &error))?;
-        }
-        let kv = decoder.finish().map_err(|error| invalid("state", &error))?;
+        let kv = self.load(&stored).await?;
         let content = stored.id();
         // At a restart it is the current one already.
         let is_known = self
@@ -196,13 +205,7 @@ impl<E: Env> RaftStateMachine<Types<E>> for Machine<E> {
             };
             self.tell(origin, last, content, meta);
         }
-        {
-            let mut state = self.write();
-            state.kv = kv;
-            state.applied = meta.last_log_id;
-            state.membership = meta.last_membership.clone();
-        }
-        self.applied.set(meta.last_log_id.map_or(0, |last| last.index + 1));
+        self.enter(meta, kv);
         points::pass(&self.env, points::SNAPSHOT_INSTALL_BEFORE_PURGE);
         Ok(())
     }
@@ -224,6 +227,53 @@ pub(super) fn as_snapshot<E: Env>(stored: Stored<E>) -> Result<Snapshot<E>, io::
 }
 
 impl<E: Env> Machine<E> {
+    /// Planted defect `apply-twice-after-restart`: the entry before the last one that was applied. A change of the
+    /// membership is not applied twice.
+    fn one_before(&self, state: &State) -> Option<LogId> {
+        let last = state.applied?;
+        let before = last.index.checked_sub(1).and_then(|index| self.log.position(index));
+        let is_change = state.membership.log_id().as_ref() == Some(&last);
+        match before {
+            Some(before) if !is_change => Some(log_id(before.term, before.index)),
+            _ => Some(last),
+        }
+    }
+
+    /// Planted defect `stale-snapshot-installed`: a snapshot that is older than the state takes its place. One that
+    /// is newer is left to consensus.
+    pub(super) async fn install_late(&self, snapshot: &Snapshot<E>) -> Result<(), io::Error> {
+        if self.read().applied > snapshot.meta.last_log_id {
+            let kv = self.load(&snapshot.snapshot).await?;
+            self.enter(&snapshot.meta, kv);
+        }
+        Ok(())
+    }
+
+    /// Reads the state that a snapshot holds.
+    async fn load(&self, stored: &Stored<E>) -> Result<Kv, io::Error> {
+        let mut decoder = Decoder::default();
+        let mut chunks = stored.chunks();
+        while let Some(chunk) = chunks.next().await? {
+            decoder.add(&chunk).map_err(|error| invalid("state", &error))?;
+        }
+        let mut kv = decoder.finish().map_err(|error| invalid("state", &error))?;
+        if self.defects.contains(&Defect::ReusedRevision) {
+            kv.forget_deleted_keys();
+        }
+        Ok(kv)
+    }
+
+    /// Puts the state that a snapshot holds in the place of the present one.
+    fn enter(&self, meta: &SnapshotMeta, kv: Kv) {
+        {
+            let mut state = self.write();
+            state.kv = kv;
+            state.applied = meta.last_log_id;
+            state.membership = meta.last_membership.clone();
+        }
+        self.applied.set(meta.last_log_id.map_or(0, |last| last.index + 1));
+    }
+
     async fn keep(&self, meta: &SnapshotMeta, stored: Stored<E>) -> Result<bool, io::Error> {
         let (term, index) = meta.last_log_id.map_or((Term(0), LogIndex(0)), |last| {
             (Term(last.leader_id.term), LogIndex(last.index))
@@ -252,11 +302,25 @@ pub struct FrozenState<E: Env> {
     chunks: Vec<Bytes>,
 }
 
+impl<E: Env> FrozenState<E> {
+    /// Planted defect `snapshot-without-log-tail`: names the entry that is the last one by now.
+    fn label_late(&mut self) {
+        let applied = self.machine.read().applied;
+        if let Some(position) = applied.and_then(|last| self.machine.log.position(last.index)) {
+            self.meta.last_log_id = applied;
+            self.chain = position.chain;
+        }
+    }
+}
+
 impl<E: Env> RaftSnapshotBuilder<Types<E>> for FrozenState<E> {
     type SnapshotData = Stored<E>;
 
     async fn build_snapshot(&mut self) -> Result<Snapshot<E>, io::Error> {
         points::linger(&self.machine.env, points::SNAPSHOT_BUILD_FROZEN).await;
+        if self.machine.defects.contains(&Defect::SnapshotWithoutLogTail) {
+            self.label_late();
+        }
         let meta = self.meta.clone();
         let chain = self.chain;
         let about = postcard::to_allocvec(&About {
@@ -286,6 +350,7 @@ impl<E: Env> Clone for Machine<E> {
             snapshots: self.snapshots.clone(),
             state: Arc::clone(&self.state),
             applied: self.applied.clone(),
+            defects: self.defects.clone(),
         }
     }
 }

@@ -127,7 +127,11 @@ impl<E: Env> Node<E> {
         let own = identity.member;
         let config = Arc::new(raft_config(&settings)?);
 
-        let (wal, image) = Wal::open(&env, settings.wal.clone()).await?;
+        let wal_settings = wal::Settings {
+            defects: settings.defects.clone(),
+            ..settings.wal.clone()
+        };
+        let (wal, image) = Wal::open(&env, wal_settings).await?;
         let snapshots = SnapshotStore::open(&env).await?;
         let last = image.last;
         env.record(Evidence::Boot {
@@ -154,8 +158,8 @@ impl<E: Env> Node<E> {
             }
             .into());
         }
-        let log = LogStore::new(env.clone(), wal, image)?;
-        let machine = Machine::new(env.clone(), log.clone(), snapshots);
+        let log = LogStore::new(env.clone(), wal, image)?.plant(&settings.defects, own);
+        let machine = Machine::new(env.clone(), log.clone(), snapshots).plant(&settings.defects);
         let reads = Arc::new(Reads::default());
         let network = Network {
             env: env.clone(),
@@ -462,7 +466,7 @@ fn raft_config(settings: &NodeSettings) -> Result<Config, ConfigError> {
         enable_pre_vote: Some(true),
         // The default resumes leadership after a restart with a state machine that is behind, and then answers
         // linearizable reads from it.
-        enable_leader_restore: Some(false),
+        enable_leader_restore: Some(settings.defects.contains(&Defect::LeaderRestore)),
         allow_log_reversion: Some(false),
         ..Config::default()
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use openraft::errors::RaftError;
 use openraft::{ReadPolicy, ServerState};
-use openraft_rt::{AsyncRuntime, WatchReceiver as _};
+use openraft_rt::{AsyncRuntime, Instant as _, WatchReceiver as _};
 use tribunal_env::{Env, Transport as _};
 use tribunal_history::{Evidence, LogIndex, MemberId, Term};
 
@@ -62,6 +62,7 @@ impl<E: Env> Node<E> {
             let leader = self.leader();
             let answer = match leader {
                 Some(leader) if leader == self.id() => self.read_index(read.number, deadline).await,
+                Some(_) if self.has(Defect::FollowerServesLinearizableRead) => self.read_index_of_own(),
                 Some(leader) => self.ask_read_index(leader, deadline).await,
                 None => ReadIndexed::NotLeader,
             };
@@ -80,6 +81,9 @@ impl<E: Env> Node<E> {
             }
         };
         points::linger(self.env(), points::READ_AFTER_CONFIRMATION).await;
+        if self.has(Defect::ReadBeforeApply) {
+            return Ok(barrier);
+        }
         let left = deadline.saturating_sub(self.now());
         let applied = self.inner.machine.applied();
         match E::Runtime::timeout(left, applied.reaches(barrier.index.0 + 1)).await {
@@ -104,13 +108,22 @@ impl<E: Env> Node<E> {
 
     /// Names the index that a read must wait for, as the leader, and leaves evidence of it.
     async fn read_index(&self, read: u64, deadline: Duration) -> ReadIndexed {
-        let answer = self.confirm_read_index(deadline).await;
+        let by_lease = if self.has(Defect::LeaseRead) {
+            self.read_index_by_lease()
+        } else {
+            None
+        };
+        let lease = by_lease.is_some();
+        let answer = match by_lease {
+            Some(answer) => answer,
+            None => self.confirm_read_index(deadline).await,
+        };
         if let ReadIndexed::At { term, index } = answer {
             self.env().record(Evidence::ReadIndex {
                 read,
                 term: Term(term),
                 index: LogIndex(index),
-                lease: false,
+                lease,
             });
         }
         answer
@@ -149,6 +162,35 @@ impl<E: Env> Node<E> {
         let metrics = metrics.borrow_watched();
         let index = self.inner.machine.applied().get().checked_sub(1)?;
         (metrics.state == ServerState::Leader).then_some(ReadIndexed::At {
+            term: metrics.current_term,
+            index,
+        })
+    }
+
+    /// Planted defect `follower-serves-linearizable-read`: what is applied here has to do.
+    fn read_index_of_own(&self) -> ReadIndexed {
+        match self.inner.machine.applied().get().checked_sub(1) {
+            Some(index) => ReadIndexed::At {
+                term: self.raft().metrics().borrow_watched().current_term,
+                index,
+            },
+            None => ReadIndexed::NotLeader,
+        }
+    }
+
+    /// Planted defect `lease-read`: who leads, has applied an entry of its own term, and heard from a quorum less
+    /// than one and a half election timeouts ago by its own clock, names what it has applied.
+    fn read_index_by_lease(&self) -> Option<ReadIndexed> {
+        let metrics = self.raft().metrics();
+        let metrics = metrics.borrow_watched();
+        let heard = metrics.last_quorum_acked.as_ref()?.into_inner();
+        let leads = metrics.state == ServerState::Leader
+            && metrics
+                .last_applied
+                .is_some_and(|last| last.leader_id.term == metrics.current_term);
+        let holds = <E::Runtime as AsyncRuntime>::Instant::now() < heard + self.inner.settings.election * 3 / 2;
+        let index = self.inner.machine.applied().get().checked_sub(1)?;
+        (leads && holds).then_some(ReadIndexed::At {
             term: metrics.current_term,
             index,
         })

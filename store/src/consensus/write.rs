@@ -7,7 +7,7 @@ use openraft_rt::{AsyncRuntime, Select2};
 use prost::Message as _;
 use tribunal_env::{CallError, Env, Transport as _};
 use tribunal_history::{Evidence, LogIndex, MemberId, Revision, Term};
-use tribunal_proto::etcdserverpb::ResponseHeader;
+use tribunal_proto::etcdserverpb::{ResponseHeader, TxnRequest};
 use tribunal_proto::peer::{self, command_reply};
 
 use super::node::Node;
@@ -82,6 +82,10 @@ impl<E: Env> Node<E> {
         }
         let written = if self.has(Defect::AckBeforeQuorum) && is_put_or_delete(command) {
             E::Runtime::timeout(left, self.acknowledge_before_quorum(proposal)).await
+        } else if self.has(Defect::TxnNotAtomic)
+            && let Some(peer::command::Request::Txn(txn)) = &command.request
+        {
+            E::Runtime::timeout(left, self.commit_decided(command.operation, txn)).await
         } else {
             E::Runtime::timeout(left, self.commit(proposal.clone())).await
         };
@@ -98,6 +102,28 @@ impl<E: Env> Node<E> {
             }),
             Err(error) => refused(error),
         }
+    }
+
+    /// Planted defect `txn-not-atomic`: decides the conditions by the state as it is now, and proposes the branch
+    /// alone.
+    async fn commit_decided(&self, operation: u64, txn: &TxnRequest) -> Attempt {
+        let holds = self.inner.machine.with_state(|kv| kv.conditions_hold(txn));
+        let chosen = if holds { &txn.success } else { &txn.failure };
+        let branch = TxnRequest {
+            success: chosen.clone(),
+            ..TxnRequest::default()
+        };
+        let command = peer::Command {
+            operation,
+            request: Some(peer::command::Request::Txn(branch)),
+        };
+        let mut attempt = self.commit(Proposal::new(&command)).await;
+        if let Attempt::Applied(Applied { reply, .. }) = &mut attempt
+            && let Some(command_reply::Response::Txn(response)) = &mut reply.response
+        {
+            response.succeeded = holds;
+        }
+        attempt
     }
 
     /// Planted defect `ack-before-quorum`: answers once the own log holds the entry durably, as if that alone
@@ -168,14 +194,19 @@ impl<E: Env> Node<E> {
             command: proposal.0.clone(),
         };
         points::linger(self.env(), points::WRITE_BEFORE_FORWARD).await;
+        let within = if self.has(Defect::ForwardTwice) {
+            left.min(self.inner.settings.election)
+        } else {
+            left
+        };
         let transport = self.env().transport();
         let answer = transport
-            .call(leader, wire::PROPOSE, wire::encode(&forwarded), left)
+            .call(leader, wire::PROPOSE, wire::encode(&forwarded), within)
             .await;
         let bytes = match answer {
             Ok(bytes) => bytes,
             Err(CallError::Refused(_)) => return Attempt::Failed(self.lost_on_the_way(leader, deadline).await),
-            Err(CallError::TimedOut(_)) => return Attempt::Failed(ApiError::timed_out()),
+            Err(CallError::TimedOut(_)) => return self.unanswered(),
         };
         match wire::decode(wire::PROPOSE, &bytes) {
             Ok(Proposed::Applied { reply, term, index }) => match peer::CommandReply::decode(reply) {
@@ -190,6 +221,17 @@ impl<E: Env> Node<E> {
             Ok(Proposed::Failed { code, text }) => Attempt::Failed(ApiError::new(Code::from_number(code), text)),
             Err(error) => malformed(&error),
         }
+    }
+
+    /// What is said of a command that was sent to the leader and not answered: nobody knows what became of it.
+    fn unanswered(&self) -> Attempt {
+        if self.has(Defect::ForwardTwice) {
+            return Attempt::NotAppended;
+        }
+        if self.has(Defect::LostAnswerTakenForRefusal) {
+            return Attempt::Failed(ApiError::too_many_requests());
+        }
+        Attempt::Failed(ApiError::timed_out())
     }
 
     /// The error for a command that the leader never got: it is not sent again. As in etcd, where such a message is

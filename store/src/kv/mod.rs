@@ -111,6 +111,18 @@ impl Kv {
         Plan::new(self, request)?.read(self)
     }
 
+    /// Whether a transaction's conditions hold now; for the planted defect `txn-not-atomic`.
+    pub(crate) fn conditions_hold(&self, request: &TxnRequest) -> bool {
+        txn::conditions_hold(self, request)
+    }
+
+    /// Planted defect `reused-revision`: drops keys that are deleted, and takes the newest revision from the rest.
+    pub(crate) fn forget_deleted_keys(&mut self) {
+        self.keys.retain(|_, history| !history.newest().is_deleted());
+        let newest = self.keys.values().map(|history| history.newest().main).max();
+        self.revision = newest.unwrap_or(1).max(self.compacted);
+    }
+
     /// Does what a log entry says. The reply's headers have nothing but the revision: the newest one, after this
     /// command. A command that is refused changes nothing.
     pub fn apply(&mut self, command: &Command) -> CommandReply {

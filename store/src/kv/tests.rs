@@ -518,3 +518,21 @@ fn a_delete_takes_a_range() {
     assert_eq!(do_delete(&mut kv, quiet).prev_kvs, []);
     assert_eq!(kv.range(&get("\0", "\0")).expect("reads").count, 0);
 }
+
+/// Planted defect `reused-revision`: the last change was a delete, and the next one gets its revision again.
+#[test]
+fn a_state_without_its_deleted_keys_has_an_older_revision() {
+    let mut kv = Kv::new();
+    do_put(&mut kv, put("kept", "1"));
+    do_put(&mut kv, put("gone", "2"));
+    do_delete(&mut kv, delete("gone", ""));
+    assert_eq!(kv.revision(), Revision(4));
+    let loaded = Kv::decode(kv.encode()).expect("decodes");
+    assert_eq!(loaded.revision(), Revision(4));
+    kv.forget_deleted_keys();
+    assert_eq!(kv.revision(), Revision(2));
+    assert_eq!(
+        do_put(&mut kv, put("next", "3")).header.map(|header| header.revision),
+        Some(3)
+    );
+}

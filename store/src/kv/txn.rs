@@ -28,6 +28,11 @@ pub fn is_read_only(txn: &TxnRequest) -> bool {
     operations.all(|operation| matches!(operation.request, Some(Request::RequestRange(_))))
 }
 
+/// Whether all conditions hold.
+pub(super) fn conditions_hold(kv: &Kv, request: &TxnRequest) -> bool {
+    request.compare.iter().all(|condition| holds(kv, condition))
+}
+
 /// A transaction whose conditions are decided.
 pub(super) struct Plan<'r> {
     succeeded: bool,
@@ -53,7 +58,7 @@ impl<'r> Plan<'r> {
     }
 
     fn decide(kv: &Kv, request: &'r TxnRequest) -> Self {
-        let succeeded = request.compare.iter().all(|condition| holds(kv, condition));
+        let succeeded = conditions_hold(kv, request);
         let operations = if succeeded { &request.success } else { &request.failure };
         let step = |operation: &'r RequestOp| match &operation.request {
             Some(Request::RequestRange(request)) => Step::Range(request),

@@ -20,7 +20,6 @@ use super::server::serve_peers;
 use super::transport::GrpcTransport;
 use crate::api;
 use crate::consensus::{Node, NodeSettings, Peer, PeerHandler, member_id};
-use crate::defect::Defect;
 use crate::wal;
 
 /// Evidence that no reply waits for is written so often.
@@ -103,10 +102,6 @@ pub async fn run(config: NodeConfig, shutdown: impl Future<Output = ()>) -> Resu
 }
 
 fn settings(config: &NodeConfig) -> NodeSettings {
-    let late_sync = config
-        .defects
-        .contains(&Defect::AckBeforeSync)
-        .then_some(wal::writer::LATE_SYNC);
     NodeSettings {
         name: config.name.clone(),
         peers: config
@@ -124,10 +119,7 @@ fn settings(config: &NodeConfig) -> NodeSettings {
         joining: None,
         snapshot_count: config.snapshot_count,
         entries_kept: config.entries_kept,
-        wal: wal::Settings {
-            acknowledge_before_sync: late_sync,
-            ..wal::Settings::default()
-        },
+        wal: wal::Settings::default(),
         defects: config.defects.clone(),
     }
 }

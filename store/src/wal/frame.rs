@@ -114,6 +114,36 @@ pub struct Damage {
 /// Reads the batches of a segment (`bytes` is the whole file). A cut batch is accepted only where `last` says that
 /// no segment follows.
 pub fn scan(bytes: &[u8], first_batch: u64, last: bool) -> Result<Scan, Damage> {
+    let (scan, damage) = walk(bytes, first_batch, last);
+    damage.map_or(Ok(scan), Err)
+}
+
+/// Planted defect `damage-taken-for-the-end`: as [`scan`], but what is damaged, and all behind it, counts as cut.
+pub fn scan_up_to_damage(bytes: &[u8], first_batch: u64) -> Scan {
+    let (mut scan, damage) = walk(bytes, first_batch, true);
+    scan.torn |= damage.is_some();
+    scan
+}
+
+/// Planted defect `torn-record-accepted`: takes what can be read of the cut batch for the batch, whatever its
+/// checksums say.
+pub fn accept_torn(bytes: &[u8], scan: &mut Scan) {
+    let Some((_, length)) = batch_at(bytes, scan.end) else {
+        return;
+    };
+    let body = scan.end + BATCH_HEAD_BYTES;
+    let end = bytes.len().min(body + length);
+    let mut at = body;
+    while let Ok((record, length)) = Record::decode_unchecked(&bytes[at..end]) {
+        scan.records.push((at, record));
+        at += length;
+    }
+    (scan.end, scan.torn) = (end, false);
+    scan.next_batch += 1;
+}
+
+/// Reads batches up to the end, or up to the damage.
+fn walk(bytes: &[u8], first_batch: u64, last: bool) -> (Scan, Option<Damage>) {
     let mut scan = Scan {
         records: Vec::new(),
         end: SEGMENT_HEAD_BYTES,
@@ -138,14 +168,12 @@ pub fn scan(bytes: &[u8], first_batch: u64, last: bool) -> Result<Scan, Damage> 
                         scan.torn = true;
                         break;
                     }
-                    Err(damage) => return Err(damage),
+                    Err(damage) => return (scan, Some(damage)),
                 }
             }
             Some(_) => {
-                return Err(Damage {
-                    offset: start,
-                    what: "a batch is missing",
-                });
+                let what = "a batch is missing";
+                return (scan, Some(Damage { offset: start, what }));
             }
             None => {
                 let cut = is_cut(bytes, start, start + BATCH_HEAD_BYTES);
@@ -153,14 +181,12 @@ pub fn scan(bytes: &[u8], first_batch: u64, last: bool) -> Result<Scan, Damage> 
                     scan.torn = true;
                     break;
                 }
-                return Err(Damage {
-                    offset: start,
-                    what: "the head of a batch is wrong",
-                });
+                let what = "the head of a batch is wrong";
+                return (scan, Some(Damage { offset: start, what }));
             }
         }
     }
-    Ok(scan)
+    (scan, None)
 }
 
 /// Number and length of the batch whose head is at `start`.

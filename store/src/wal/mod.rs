@@ -30,6 +30,8 @@ use std::io;
 use tribunal_history::{LogIndex, Term};
 use xxhash_rust::xxh3::Xxh3;
 
+use crate::defect::Defects;
+
 pub use record::{Ballot, Entry, Position, Record};
 pub use recovery::Image;
 pub use snapshot::SnapshotStore;
@@ -44,16 +46,15 @@ pub const FOLDER: &str = "wal";
 pub struct Settings {
     /// Size of a segment file in bytes; a batch that is larger gets a segment of its own size.
     pub segment_bytes: u64,
-    /// Planted defect `ack-before-sync`: callbacks of entries complete after the write, and the sync follows after
-    /// this delay. `None` in every honest node.
-    pub acknowledge_before_sync: Option<std::time::Duration>,
+    /// Planted bugs; those of the log act here.
+    pub defects: Defects,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         Self {
             segment_bytes: 16 << 20,
-            acknowledge_before_sync: None,
+            defects: Defects::new(),
         }
     }
 }

@@ -9,9 +9,10 @@ use std::collections::VecDeque;
 use tribunal_env::{Disk, DiskFile, Env, OpenMode};
 use tribunal_history::{LogIndex, Term};
 
-use super::frame::{self, Head, SEGMENT_HEAD_BYTES};
+use super::frame::{self, Damage, Head, SEGMENT_HEAD_BYTES, Scan};
 use super::record::State;
 use super::{Ballot, Entry, FOLDER, Position, Record, WalError, chain};
+use crate::defect::{Defect, Defects};
 use crate::points;
 
 /// What a log amounts to.
@@ -112,6 +113,45 @@ impl Image {
 }
 
 impl Image {
+    /// [`Image::apply`] of a node that has planted defects.
+    fn apply_with(&mut self, record: Record, defects: &Defects) -> Result<(), String> {
+        match record {
+            Record::Entry(entry) if defects.contains(&Defect::TruncationNotLogged) => self.place(entry),
+            Record::Entry(entry) if defects.contains(&Defect::TornRecordAccepted) => self.append_unproved(entry),
+            Record::State(state) if defects.contains(&Defect::TruncationNotLogged) && self.last.is_some() => {
+                (self.vote, self.committed, self.purged) = (state.vote, state.committed, state.purged);
+                Ok(())
+            }
+            record => self.apply(record),
+        }
+    }
+
+    /// Planted defect `truncation-not-logged`: an entry takes the place of the one that has its index, and leaves
+    /// those behind it where they are.
+    fn place(&mut self, entry: Entry) -> Result<(), String> {
+        let index = entry.position.index;
+        let taken = self.entries.iter_mut().find(|other| other.position.index == index);
+        match taken {
+            Some(place) => *place = entry,
+            None => return self.apply(Record::Entry(entry)),
+        }
+        self.last = self.entries.back().map(|entry| entry.position);
+        Ok(())
+    }
+
+    /// Planted defect `torn-record-accepted`: an entry is appended although its hash chain proves nothing.
+    fn append_unproved(&mut self, entry: Entry) -> Result<(), String> {
+        let Position { index, .. } = entry.position;
+        if let Some(last) = self.last
+            && index.0 != last.index.0 + 1
+        {
+            return Err(format!("entry {index} follows entry {}", last.index));
+        }
+        self.last = Some(entry.position);
+        self.entries.push_back(entry);
+        Ok(())
+    }
+
     /// What is missing between what was purged and the first entry; it was in segments that are gone.
     fn hole(&self) -> Option<String> {
         let next = self.purged.map_or(0, |purged| purged.index.0 + 1);
@@ -153,7 +193,10 @@ pub(super) fn path_of(segment: u64) -> String {
 }
 
 /// Reads all segments and removes what a crash left half-made.
-pub(super) async fn recover<E: Env>(env: &E) -> Result<Recovered<<E::Disk as Disk>::File>, WalError> {
+pub(super) async fn recover<E: Env>(
+    env: &E,
+    defects: &Defects,
+) -> Result<Recovered<<E::Disk as Disk>::File>, WalError> {
     let disk = env.disk();
     disk.create_dir(FOLDER)
         .await
@@ -203,8 +246,11 @@ pub(super) async fn recover<E: Env>(env: &E) -> Result<Recovered<<E::Disk as Dis
             }
             Head::Invalid => return Err(corrupt(0, "the head of the segment is wrong".to_owned())),
         }
-        let scan = frame::scan(&bytes, recovered.next_batch, is_last)
-            .map_err(|damage| corrupt(damage.offset, damage.what.to_owned()))?;
+        let mut scan = frame::scan(&bytes, recovered.next_batch, is_last);
+        if is_last && !defects.is_empty() {
+            scan = misread(scan, &bytes, recovered.next_batch, defects);
+        }
+        let scan = scan.map_err(|damage| corrupt(damage.offset, damage.what.to_owned()))?;
         recovered.next_batch = scan.next_batch;
         let mut segment = Segment {
             number,
@@ -215,7 +261,12 @@ pub(super) async fn recover<E: Env>(env: &E) -> Result<Recovered<<E::Disk as Dis
             if let Record::Entry(entry) = &record {
                 segment.index_max = segment.index_max.max(Some(entry.position.index));
             }
-            recovered.image.apply(record).map_err(|what| corrupt(offset, what))?;
+            let applied = if defects.is_empty() {
+                recovered.image.apply(record)
+            } else {
+                recovered.image.apply_with(record, defects)
+            };
+            applied.map_err(|what| corrupt(offset, what))?;
         }
         recovered.segments.push(segment);
         if is_last {
@@ -239,6 +290,18 @@ pub(super) async fn recover<E: Env>(env: &E) -> Result<Recovered<<E::Disk as Dis
         return Err(WalError::Corrupt { path, offset: 0, what });
     }
     Ok(recovered)
+}
+
+/// Planted defects `torn-record-accepted` and `damage-taken-for-the-end`: what they make of the last segment.
+fn misread(scan: Result<Scan, Damage>, bytes: &[u8], first_batch: u64, defects: &Defects) -> Result<Scan, Damage> {
+    match scan {
+        Ok(mut scan) if scan.torn && defects.contains(&Defect::TornRecordAccepted) => {
+            frame::accept_torn(bytes, &mut scan);
+            Ok(scan)
+        }
+        Err(_) if defects.contains(&Defect::DamageTakenForTheEnd) => Ok(frame::scan_up_to_damage(bytes, first_batch)),
+        scan => scan,
+    }
 }
 
 async fn segment_numbers<D: Disk>(disk: &D) -> Result<Vec<u64>, WalError> {

@@ -19,6 +19,7 @@ use tribunal_history::{Evidence, LogIndex, Term};
 use super::frame::{self, SEGMENT_HEAD_BYTES};
 use super::recovery::{self, Image, Segment, path_of, term_of};
 use super::{Ballot, Entry, FOLDER, Position, Record, Settings, WalError};
+use crate::defect::Defect;
 use crate::points::{self, Point};
 
 /// Called once what it was given with is durable, or cannot become so.
@@ -55,7 +56,7 @@ pub struct Wal<E: Env> {
 impl<E: Env> Wal<E> {
     /// Recovers the log from the disk and starts its writer.
     pub async fn open(env: &E, settings: Settings) -> Result<(Self, Image), WalError> {
-        let recovered = recovery::recover(env).await?;
+        let recovered = recovery::recover(env, &settings.defects).await?;
         let image = recovered.image.clone();
         let (queue, requests) = <E::Runtime as AsyncRuntime>::Mpsc::channel(QUEUE_LENGTH);
         let (failed, failure) = <E::Runtime as AsyncRuntime>::Watch::channel(None);
@@ -174,7 +175,7 @@ struct Writer<E: Env> {
     /// Commit points that wait for the next batch.
     put_off: Vec<u8>,
     failed: WatchSender<E, Option<WalError>>,
-    /// With the planted defect: evidence of what is written and not yet synced.
+    /// With a planted defect: evidence of what is written and not yet synced.
     unsynced: Vec<Evidence>,
     size_bytes: Arc<AtomicU64>,
 }
@@ -240,25 +241,25 @@ impl<E: Env> Writer<E> {
                 waiting.push_back(job);
             }
             let (outcome, written) = self.take_batch(&mut waiting).await;
-            let result = match (written, self.settings.acknowledge_before_sync) {
-                (Err(error), _) => {
+            let result = match written {
+                Err(error) => {
                     outcome.fail(&error);
                     Err(error)
                 }
-                // The planted defect acts here: entries are answered although they are not durable yet.
-                (Ok(()), Some(delay)) if outcome.weight == Weight::Entries => {
+                // Two planted defects act here: the batch is answered although it is not durable yet.
+                Ok(()) if self.is_answered_early(&outcome) => {
                     self.unsynced.extend(outcome.evidence);
                     for done in outcome.callbacks {
                         done(Ok(()));
                     }
                     let now = <E::Runtime as AsyncRuntime>::Instant::now();
-                    if !self.unsynced.is_empty() && now < *sync_due.get_or_insert(now + delay) {
+                    if !self.unsynced.is_empty() && now < *sync_due.get_or_insert(now + LATE_SYNC) {
                         continue;
                     }
                     sync_due = None;
                     self.sync(Outcome::default()).await
                 }
-                (Ok(()), _) => {
+                Ok(()) => {
                     sync_due = None;
                     self.sync(outcome).await
                 }
@@ -304,7 +305,12 @@ impl<E: Env> Writer<E> {
                         done(Err(error.clone()));
                         return (outcome, Err(error));
                     }
-                    self.put(Record::Truncate(after), &mut records);
+                    let record = Record::Truncate(after);
+                    if self.has(Defect::TruncationNotLogged) {
+                        self.fold(record);
+                    } else {
+                        self.put(record, &mut records);
+                    }
                     outcome.weight = Weight::Truncate;
                     outcome.callbacks.push(done);
                     let after = after.map(|position| position.index);
@@ -360,6 +366,11 @@ impl<E: Env> Writer<E> {
 
     fn put(&mut self, record: Record, records: &mut Vec<u8>) {
         record.encode(records);
+        self.fold(record);
+    }
+
+    /// Keeps the state up with the records.
+    fn fold(&mut self, record: Record) {
         let folded = self.state.apply(record);
         assert_eq!(folded, Ok(()), "consensus asked for a log that cannot be");
         self.state.entries.clear();
@@ -450,6 +461,7 @@ impl<E: Env> Writer<E> {
         frame::end_batch(&mut content, start, self.next_batch);
         let at = content.len() as u64;
         let size = self.settings.segment_bytes.max(at + bytes);
+        let syncs_folder = !self.has(Defect::LostDirectorySync);
         let disk = self.env.disk();
         let create = async {
             let file = disk.open(&path, OpenMode::Create).await?;
@@ -457,7 +469,9 @@ impl<E: Env> Writer<E> {
             file.write_at(0, content.into()).await?;
             file.sync_data().await?;
             points::pass(&self.env, points::SEGMENT_BEFORE_DIR_SYNC);
-            disk.sync_dir(FOLDER).await?;
+            if syncs_folder {
+                disk.sync_dir(FOLDER).await?;
+            }
             points::pass(&self.env, points::SEGMENT_AFTER_DIR_SYNC);
             Ok(file)
         };
@@ -517,6 +531,24 @@ impl<E: Env> Writer<E> {
         }
     }
 
+    fn has(&self, defect: Defect) -> bool {
+        self.settings.defects.contains(&defect)
+    }
+
+    /// Planted defects `ack-before-sync`, of entries, and `vote-not-synced`, of votes.
+    fn is_answered_early(&self, outcome: &Outcome) -> bool {
+        let only_votes = || {
+            let mut events = outcome.evidence.iter();
+            events.all(|event| matches!(event, Evidence::Vote { .. }))
+        };
+        !self.settings.defects.is_empty()
+            && match outcome.weight {
+                Weight::Entries => self.has(Defect::AckBeforeSync),
+                Weight::Vote => self.has(Defect::VoteNotSynced) && only_votes(),
+                Weight::Flush | Weight::Purge | Weight::Truncate => false,
+            }
+    }
+
     fn active_path(&self) -> String {
         path_of(self.segments.last().map_or(0, |segment| segment.number))
     }
@@ -548,5 +580,5 @@ fn tell(evidence: &mut Vec<Evidence>, position: Position, under: Term) {
     });
 }
 
-/// How long the planted defect `ack-before-sync` waits before it syncs.
-pub const LATE_SYNC: Duration = Duration::from_millis(250);
+/// How long the planted defects `ack-before-sync` and `vote-not-synced` wait, at the most, before they sync.
+const LATE_SYNC: Duration = Duration::from_millis(250);

@@ -21,6 +21,8 @@ pub struct MemoryDisk {
     files: Arc<Mutex<BTreeMap<String, Arc<MemoryFile>>>>,
     /// Counts syncs of files.
     pub syncs: Arc<AtomicUsize>,
+    /// Counts syncs of folders.
+    pub folder_syncs: Arc<AtomicUsize>,
     /// Makes every further sync fail.
     pub broken: Arc<AtomicBool>,
 }
@@ -108,6 +110,7 @@ impl Disk for MemoryDisk {
     }
 
     async fn sync_dir(&self, _folder: &str) -> io::Result<()> {
+        self.folder_syncs.fetch_add(1, Ordering::SeqCst);
         Ok(())
     }
 }
