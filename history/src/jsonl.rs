@@ -1,6 +1,6 @@
 //! Histories as JSON Lines (`history.jsonl`, `docs/formats/history.md`).
 //!
-//! The first line is the header, `{"format":"tribunal-history","version":1}`; each further line is one
+//! The first line is the header, `{"format":"tribunal-history","version":2}`; each further line is one
 //! [`Event`]. A writer appends whole lines, so a history is readable after a crash: a last line without its
 //! newline was being written and is dropped, said through [`Reader::truncated`]. A closed history may be
 //! compressed with gzip; a reader recognises that by its first bytes.
@@ -26,7 +26,9 @@ pub struct Header {}
 
 impl Record for Header {
     const FORMAT: &'static str = "tribunal-history";
-    const VERSION: u32 = 1;
+    /// 2: more kinds of faults. What version 1 has is unchanged.
+    const VERSION: u32 = 2;
+    const VERSION_MIN: u32 = 1;
 }
 
 /// Appends events to a history.

@@ -25,7 +25,9 @@ pub use event::{
     NodeState, Phase, PhaseEvent,
 };
 pub use evidence::Evidence;
-pub use fault::{Direction, Fault, FaultKind, Schedule, Select, Step};
+pub use fault::{
+    ClockEffect, Direction, DiskEffect, Fault, FaultKind, LinkEffect, Moment, Outage, Schedule, Select, Step,
+};
 pub use finding::{AnomalyClass, Blocked, DrawnOperation, Finding, Minimised};
 pub use id::{Incarnation, LogIndex, MemberId, NodeId, ProcessId, Revision, Seq, Term};
 pub use manifest::Manifest;

@@ -15,8 +15,11 @@ use serde::de::DeserializeOwned;
 pub trait Record: Serialize + DeserializeOwned {
     /// The name in its `format` member.
     const FORMAT: &'static str;
-    /// The version that this program writes, and the only one that it reads.
+    /// The version that this program writes.
     const VERSION: u32;
+    /// The oldest version that this program reads: earlier than [`Record::VERSION`] only if everything that could be
+    /// written then still means the same.
+    const VERSION_MIN: u32 = Self::VERSION;
 
     /// As one JSON object, indented, with a newline at its end.
     fn to_json(&self) -> String {
@@ -65,7 +68,7 @@ pub trait Record: Serialize + DeserializeOwned {
             }
         }
         match object.remove("version").and_then(|version| version.as_u64()) {
-            Some(found) if found == u64::from(Self::VERSION) => {}
+            Some(found) if (u64::from(Self::VERSION_MIN)..=u64::from(Self::VERSION)).contains(&found) => {}
             found => {
                 let found = found.map_or_else(|| "none".to_owned(), |version| version.to_string());
                 return Err(RecordError::Version {
@@ -179,9 +182,26 @@ mod tests {
     fn another_version_is_refused_by_name() {
         let text = Schedule::default()
             .to_json()
-            .replace("\"version\": 1", "\"version\": 2");
+            .replace("\"version\": 2", "\"version\": 3");
         let error = Schedule::from_json(&text).expect_err("unknown version").to_string();
-        assert_eq!(error, "tribunal-schedule has version 2; this program reads version 1");
+        assert_eq!(error, "tribunal-schedule has version 3; this program reads version 2");
+        let text = text.replace("\"version\": 3", "\"version\": 1");
+        let error = Schedule::from_json(&text).expect_err("an older version").to_string();
+        assert_eq!(error, "tribunal-schedule has version 1; this program reads version 2");
+    }
+
+    #[test]
+    fn an_older_version_that_means_the_same_is_read() {
+        use crate::jsonl::Header;
+        for version in 1..=Header::VERSION {
+            let text = format!("{{\"format\":\"tribunal-history\",\"version\":{version}}}");
+            assert!(Header::from_json(&text).is_ok(), "version {version}");
+        }
+        let text = format!(
+            "{{\"format\":\"tribunal-history\",\"version\":{}}}",
+            Header::VERSION + 1
+        );
+        assert!(Header::from_json(&text).is_err());
     }
 
     #[test]

@@ -5,36 +5,40 @@ use std::fmt;
 
 use tribunal_history::FaultKind;
 
-/// Kinds from a list such as `kill,partition`: single kinds, groups (`kill`, `pause`, `partition`), or one of
-/// `all` and `none` alone.
-pub fn parse_kinds(text: &str) -> Result<BTreeSet<FaultKind>, ParseKinds> {
+/// Kinds from a list such as `kill,partition`: single kinds, groups (`kill`, `pause`, `partition`, …), or one of
+/// `all` and `none` alone. Groups and `all` mean those kinds that are `possible`.
+pub fn parse_kinds(text: &str, possible: &BTreeSet<FaultKind>) -> Result<BTreeSet<FaultKind>, ParseKinds> {
     match text.trim() {
-        "all" => return Ok(FaultKind::ALL.into()),
+        "all" => return Ok(possible.clone()),
         "none" => return Ok(BTreeSet::new()),
         _ => {}
     }
     let mut kinds = BTreeSet::new();
     for name in text.split(',').map(str::trim) {
         match name {
-            "" => return Err(ParseKinds::Empty),
-            "all" | "none" => return Err(ParseKinds::NotAlone(name.to_owned())),
+            "" => return Err(ParseKinds::Empty(names(possible))),
+            "all" | "none" => return Err(ParseKinds::NotAlone(name.to_owned(), names(possible))),
             _ => {}
         }
-        let named = FaultKind::ALL
-            .into_iter()
-            .filter(|kind| kind.name() == name || kind.group() == name);
-        if named.clone().next().is_none() {
-            return Err(ParseKinds::Unknown(name.to_owned()));
+        let is_named = |kind: &FaultKind| kind.name() == name || kind.group() == name;
+        let named: BTreeSet<FaultKind> = possible.iter().copied().filter(is_named).collect();
+        if named.is_empty() {
+            let refuse = if FaultKind::ALL.iter().any(is_named) {
+                ParseKinds::NotHere
+            } else {
+                ParseKinds::Unknown
+            };
+            return Err(refuse(name.to_owned(), names(possible)));
         }
         kinds.extend(named);
     }
     Ok(kinds)
 }
 
-/// Every name that [`parse_kinds`] knows, in the order in which people read them.
-pub fn names() -> Vec<&'static str> {
+/// Every name that [`parse_kinds`] takes, in the order in which people read them.
+pub fn names(possible: &BTreeSet<FaultKind>) -> Vec<&'static str> {
     let mut names = vec!["all", "none"];
-    for kind in FaultKind::ALL {
+    for kind in possible {
         for name in [kind.group(), kind.name()] {
             if !names.contains(&name) {
                 names.push(name);
@@ -44,40 +48,53 @@ pub fn names() -> Vec<&'static str> {
     names
 }
 
-/// Not a list of faults.
+/// Not a list of faults; each has the names that there are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ParseKinds {
     /// A name is missing, as in `kill,,pause`.
-    Empty,
+    Empty(Vec<&'static str>),
     /// `all` or `none` stands among other names.
-    NotAlone(String),
+    NotAlone(String, Vec<&'static str>),
     /// Nothing has this name.
-    Unknown(String),
+    Unknown(String, Vec<&'static str>),
+    /// Another world has a fault of this name.
+    NotHere(String, Vec<&'static str>),
 }
 
 impl fmt::Display for ParseKinds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Empty => f.write_str("a name is missing")?,
-            Self::NotAlone(name) => write!(f, "{name:?} stands alone or not at all")?,
-            Self::Unknown(name) => {
+        let names = match self {
+            Self::Empty(names) => {
+                f.write_str("a name is missing")?;
+                names
+            }
+            Self::NotAlone(name, names) => {
+                write!(f, "{name:?} stands alone or not at all")?;
+                names
+            }
+            Self::Unknown(name, names) => {
                 write!(f, "no fault is called {name:?}")?;
-                if let Some(near) = nearest(name) {
+                if let Some(near) = nearest(name, names) {
                     write!(f, "; did you mean {near:?}?")?;
                 }
+                names
             }
-        }
-        write!(f, " (there are: {})", names().join(", "))
+            Self::NotHere(name, names) => {
+                write!(f, "{name:?} is not possible in this world")?;
+                names
+            }
+        };
+        write!(f, " (there are: {})", names.join(", "))
     }
 }
 
 impl std::error::Error for ParseKinds {}
 
 /// The known name with the fewest edits, if they are few enough to be a slip.
-fn nearest(name: &str) -> Option<&'static str> {
-    let (edits, near) = names()
-        .into_iter()
-        .map(|known| (edits(name, known), known))
+fn nearest(name: &str, names: &[&'static str]) -> Option<&'static str> {
+    let (edits, near) = names
+        .iter()
+        .map(|known| (edits(name, known), *known))
         .min_by_key(|(edits, _)| *edits)?;
     (edits <= (near.len() / 3).max(1)).then_some(near)
 }
@@ -101,11 +118,12 @@ fn edits(a: &str, b: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::catalogue::kinds_in;
 
     #[test]
     fn kinds_and_groups_may_be_mixed() {
-        let kinds = |text| parse_kinds(text).expect("known names");
-        assert_eq!(kinds("all"), FaultKind::ALL.into());
+        let kinds = |text| parse_kinds(text, &kinds_in("process")).expect("known names");
+        assert_eq!(kinds("all"), kinds_in("process"));
         assert_eq!(kinds("none"), BTreeSet::new());
         assert_eq!(kinds("kill, pause"), [FaultKind::Kill, FaultKind::Pause].into());
         assert_eq!(
@@ -119,17 +137,27 @@ mod tests {
         );
         assert_eq!(kinds("isolate"), [FaultKind::Isolate].into());
         assert_eq!(kinds("kill,pause,partition"), kinds("all"));
+        let everywhere = parse_kinds("kill", &FaultKind::ALL.into()).expect("a group");
+        assert!(everywhere.len() > 1, "a group is as large as its world lets it be");
     }
 
     #[test]
     fn a_wrong_name_is_answered_with_what_there_is() {
-        let error = |text| parse_kinds(text).expect_err("not a list of faults").to_string();
+        let error = |text| {
+            parse_kinds(text, &kinds_in("process"))
+                .expect_err("not a list of faults")
+                .to_string()
+        };
         let list = "(there are: all, none, kill, pause, partition, isolate, isolate-inbound, isolate-outbound)";
         assert_eq!(
             error("partitoin"),
             format!("no fault is called \"partitoin\"; did you mean \"partition\"? {list}")
         );
-        assert_eq!(error("clock"), format!("no fault is called \"clock\" {list}"));
+        assert_eq!(error("weather"), format!("no fault is called \"weather\" {list}"));
+        assert_eq!(
+            error("clock"),
+            format!("\"clock\" is not possible in this world {list}")
+        );
         assert_eq!(error("kill,,pause"), format!("a name is missing {list}"));
         assert_eq!(error(""), format!("a name is missing {list}"));
         assert_eq!(

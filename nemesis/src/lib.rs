@@ -10,18 +10,21 @@
 //! step's draws come from streams of its own, and each resolves its own nodes, so that a step can be taken out of
 //! a schedule without moving the others.
 
+mod aim;
 pub mod catalogue;
 pub mod coverage;
 pub mod drive;
 pub mod kinds;
+pub mod plan;
 pub mod resolve;
 pub mod schedule;
 pub mod target;
 
-pub use catalogue::{Entry, catalogue};
+pub use catalogue::{Entry, catalogue, kinds_in};
 pub use coverage::{Coverage, KindCoverage};
 pub use drive::{Driven, StepEnd, StepOutcome, drive};
 pub use kinds::{ParseKinds, parse_kinds};
-pub use resolve::{ResolveError, resolve};
-pub use schedule::{Plan, draw};
+pub use plan::Plan;
+pub use resolve::{ResolveError, View, resolve};
+pub use schedule::draw;
 pub use target::{Effect, FaultError, NemesisRecorder, Target};

@@ -11,6 +11,11 @@ pub trait Target: Send + 'static {
     /// Its nodes, in order.
     fn nodes(&self) -> Vec<NodeId>;
 
+    /// Nodes that are no members and could become some, in order.
+    fn spares(&self) -> Vec<NodeId> {
+        Vec::new()
+    }
+
     /// The kinds of faults that it allows here and now.
     fn abilities(&self) -> BTreeSet<FaultKind>;
 

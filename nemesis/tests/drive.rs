@@ -57,6 +57,8 @@ struct Habits {
     stop_fails: bool,
     stop_takes: Duration,
     heal_hangs: bool,
+    /// How many faults may be in force at a time.
+    at_a_time: usize,
 }
 
 impl Default for Habits {
@@ -70,6 +72,7 @@ impl Default for Habits {
             stop_fails: false,
             stop_takes: Duration::ZERO,
             heal_hangs: false,
+            at_a_time: 1,
         }
     }
 }
@@ -77,18 +80,18 @@ impl Default for Habits {
 struct Fake {
     diary: Diary,
     habits: Habits,
-    active: Option<(Fault, Duration)>,
+    /// What is in force, and since when.
+    active: Vec<(Fault, Duration)>,
 }
 
 impl Fake {
-    /// What is in force, at most one fault at a time.
     fn begin(&mut self, fault: &Fault) {
         assert!(
-            self.active.is_none(),
+            self.active.len() < self.habits.at_a_time,
             "{fault} starts while {:?} is in force",
             self.active
         );
-        self.active = Some((fault.clone(), self.diary.world.now()));
+        self.active.push((fault.clone(), self.diary.world.now()));
     }
 }
 
@@ -116,8 +119,9 @@ impl Target for Fake {
         Ok(())
     }
 
-    async fn effect(&mut self, _fault: &Fault, _nodes: &[NodeId]) -> Effect {
-        let (_, since) = self.active.as_ref().expect("only asked while a fault is in force");
+    async fn effect(&mut self, fault: &Fault, _nodes: &[NodeId]) -> Effect {
+        let mut in_force = self.active.iter().filter(|(active, _)| active == fault);
+        let (_, since) = in_force.next().expect("only asked while the fault is in force");
         let age = self.diary.world.now() - *since;
         match self.habits.proved_after {
             Some(after) if age >= after => Effect::Proved("felt".to_owned()),
@@ -131,7 +135,7 @@ impl Target for Fake {
         if self.habits.stop_fails {
             return Err(FaultError("the process does not start".to_owned()));
         }
-        self.active = None;
+        self.active.retain(|(active, _)| active != fault);
         Ok(())
     }
 
@@ -140,7 +144,7 @@ impl Target for Fake {
         if self.habits.heal_hangs {
             std::future::pending::<()>().await;
         }
-        self.active = None;
+        self.active.clear();
         Ok(())
     }
 }
@@ -156,7 +160,7 @@ fn run(schedule: &Schedule, habits: Habits, stop_after: Option<Duration>) -> (Dr
         let mut target = Fake {
             diary: diary.clone(),
             habits,
-            active: None,
+            active: Vec::new(),
         };
         let stop = Arc::new(AtomicBool::new(false));
         if let Some(after) = stop_after {
@@ -168,7 +172,7 @@ fn run(schedule: &Schedule, habits: Habits, stop_after: Option<Duration>) -> (Dr
         }
         let limit = Duration::from_secs(10);
         let driven = drive(&world, &mut target, &diary, schedule, limit, &stop).await;
-        assert_eq!(target.active, None, "something is still in force");
+        assert_eq!(target.active, [], "something is still in force");
         (driven, diary.lines())
     })
 }
@@ -350,6 +354,67 @@ fn a_step_that_is_late_keeps_half_of_its_duration() {
 }
 
 #[test]
+fn steps_that_overlap_are_in_force_together_and_each_ends_in_its_own_time() {
+    let pause = Fault::Pause { select: Select::All };
+    let three = schedule(vec![
+        step(1000, 4000, kill_leader()),
+        step(2000, 1000, isolate_one()),
+        step(3000, 3000, pause),
+    ]);
+    let habits = Habits {
+        at_a_time: 2,
+        ..Habits::default()
+    };
+    let (driven, lines) = run(&three, habits, None);
+    assert_eq!(
+        lines,
+        [
+            " 1000 0 Start [kill leader] n2",
+            " 1000 start kill leader n2",
+            " 1000 0 Effective [kill leader] n2 felt",
+            " 2000 1 Start [isolate n1] n1",
+            " 2000 start isolate n1 n1",
+            " 2000 1 Effective [isolate n1] n1 felt",
+            " 3000 stop isolate n1 n1",
+            " 3000 1 Stop [isolate n1] n1",
+            " 3000 2 Start [pause all] n1,n2,n3",
+            " 3000 start pause all n1,n2,n3",
+            " 3000 2 Effective [pause all] n1,n2,n3 felt",
+            " 5000 stop kill leader n2",
+            " 5000 0 Stop [kill leader] n2",
+            " 6000 stop pause all n1,n2,n3",
+            " 6000 2 Stop [pause all] n1,n2,n3",
+            " 6000 heal",
+        ]
+    );
+    assert_eq!(ends(&driven), [StepEnd::Effective; 3]);
+}
+
+#[test]
+fn an_early_stop_undoes_everything_that_is_in_force() {
+    let two = schedule(vec![step(100, 5000, kill_leader()), step(200, 6000, isolate_one())]);
+    let habits = Habits {
+        at_a_time: 2,
+        proved_after: None,
+        ..Habits::default()
+    };
+    let (driven, lines) = run(&two, habits, Some(Duration::from_millis(1010)));
+    assert_eq!(
+        lines[4..],
+        [
+            " 1050 0 NoEffect [kill leader] n2 nothing was held",
+            " 1050 stop kill leader n2",
+            " 1050 0 Stop [kill leader] n2",
+            " 1050 1 NoEffect [isolate n1] n1 nothing was held",
+            " 1050 stop isolate n1 n1",
+            " 1050 1 Stop [isolate n1] n1",
+            " 1050 heal",
+        ]
+    );
+    assert_eq!(ends(&driven), [StepEnd::NoEffect; 2]);
+}
+
+#[test]
 fn an_unknown_or_slow_leader_has_a_stand_in() {
     let one = schedule(vec![step(100, 500, kill_leader())]);
     let unknown = Habits {
@@ -399,9 +464,20 @@ fn healing_that_hangs_is_given_up_and_told() {
 #[test]
 fn drawn_schedules_run_as_they_are_written() {
     for seed in 0..20 {
-        let plan = Plan::new(seed, 3, FaultKind::ALL.into(), Duration::from_secs(10));
+        let tracks = 1 + u16::try_from(seed % 3).expect("small");
+        // The target has no spare nodes.
+        let mut kinds: BTreeSet<FaultKind> = FaultKind::ALL.into();
+        kinds.remove(&FaultKind::MemberGrow);
+        let plan = Plan {
+            tracks,
+            ..Plan::new(seed, 3, kinds, Duration::from_secs(10))
+        };
         let schedule = draw(&plan);
-        let (driven, lines) = run(&schedule, Habits::default(), None);
+        let habits = Habits {
+            at_a_time: usize::from(tracks),
+            ..Habits::default()
+        };
+        let (driven, lines) = run(&schedule, habits, None);
         assert!(
             driven.steps.iter().all(|step| step.end == StepEnd::Effective),
             "{driven:?}"

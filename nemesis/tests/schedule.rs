@@ -4,11 +4,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use proptest::prelude::*;
-use tribunal_history::{Direction, Fault, FaultKind, NodeId, Record as _, Schedule, Select};
-use tribunal_nemesis::{Plan, draw, resolve};
+use tribunal_history::{Direction, DiskEffect, Fault, FaultKind, LinkEffect, NodeId, Record as _, Schedule, Select};
+use tribunal_nemesis::{Plan, View, draw, kinds_in, resolve};
 
+/// What a run with processes has.
 fn all(seed: u64, nodes: u16, seconds: u64) -> Plan {
-    Plan::new(seed, nodes, FaultKind::ALL.into(), Duration::from_secs(seconds))
+    Plan::new(seed, nodes, kinds_in("process"), Duration::from_secs(seconds))
+}
+
+/// What a simulated run may have: every kind, several at a time.
+fn everything(seed: u64, nodes: u16, seconds: u64) -> Plan {
+    Plan {
+        spares: 2,
+        points: ["log.append".to_owned(), "snapshot.save".to_owned()].into(),
+        tracks: 3,
+        ..Plan::new(seed, nodes, FaultKind::ALL.into(), Duration::from_secs(seconds))
+    }
 }
 
 fn counts(schedule: &Schedule) -> BTreeMap<FaultKind, usize> {
@@ -56,7 +67,7 @@ fn every_kind_has_its_turn_in_twenty_seconds() {
             let counts = counts(&schedule);
             assert_eq!(
                 counts.len(),
-                FaultKind::ALL.len(),
+                kinds_in("process").len(),
                 "seed {seed}, {nodes} nodes: {counts:?}"
             );
             assert!(schedule.not_tried.is_empty());
@@ -119,6 +130,7 @@ fn two_kills_bring_a_majority_down_once_and_four_have_all_shapes() {
         Select::Leader { .. } => "leader",
         Select::Majority { .. } => "majority",
         Select::All => "all",
+        Select::Spare => "spare",
     };
     let mut first: BTreeSet<&str> = BTreeSet::new();
     for seed in 0..100 {
@@ -163,12 +175,12 @@ fn what_does_not_fit_is_listed() {
         2,
         "one fault each two seconds between the first second and the last"
     );
-    assert_eq!(schedule.not_tried.len(), FaultKind::ALL.len() - tried.len());
+    assert_eq!(schedule.not_tried.len(), kinds_in("process").len() - tried.len());
 
     let schedule = draw(&all(3, 3, 2));
     assert_eq!(
         (schedule.steps.len(), schedule.not_tried.len()),
-        (0, FaultKind::ALL.len())
+        (0, kinds_in("process").len())
     );
 }
 
@@ -178,12 +190,169 @@ fn no_kinds_no_steps() {
     assert_eq!((schedule.steps.len(), schedule.not_tried.len()), (0, 0));
 }
 
+/// What a seed means in the simulation, as far as faults go.
+#[test]
+fn a_seed_means_this_schedule_with_everything_on() {
+    let lines: Vec<String> = draw(&everything(7, 5, 30))
+        .steps
+        .iter()
+        .take(12)
+        .map(|step| format!("{} +{} {}", step.at_ms, step.duration_ms, step.fault))
+        .collect();
+    assert_eq!(
+        lines,
+        [
+            "1156 +1437 link-slow leader (outbound, 2000 B/s)",
+            "1858 +1389 member-replace n1",
+            "2711 +1444 crash-at-point leader (machine, at snapshot.save after 1 passes)",
+            "3454 +1202 link-delay n3 (both ways, 30 to 100 ms)",
+            "4335 +1866 isolate-outbound n5",
+            "4923 +1267 write-error n1 (5 %)",
+            "5734 +1618 member-grow a new node",
+            "6588 +1644 sync-error leader (5 %)",
+            "7393 +1447 transfer-leader n2",
+            "8115 +1347 wall-jump leader (-500 ms)",
+            "8972 +1296 latent-sector n5 (1 sectors)",
+            "9648 +1517 clock-drift n2 (+22572 ppm)",
+        ]
+    );
+}
+
+#[test]
+fn every_kind_has_its_turn_in_a_simulated_minute() {
+    for nodes in [5, 7] {
+        for seed in 0..100 {
+            let schedule = draw(&everything(seed, nodes, 60));
+            let kinds: BTreeSet<FaultKind> = counts(&schedule).into_keys().collect();
+            let missing: Vec<FaultKind> = FaultKind::ALL
+                .into_iter()
+                .filter(|kind| !kinds.contains(kind))
+                .collect();
+            // A growth and a shrinking may stand in for each other where one of them cannot be.
+            let is_change = |kind: &FaultKind| matches!(kind, FaultKind::MemberGrow | FaultKind::MemberShrink);
+            assert!(missing.iter().all(is_change), "seed {seed}, {nodes} nodes: {missing:?}");
+        }
+    }
+}
+
+/// Disks that forget what they promised, or give back something else, are always the same minority.
+#[test]
+fn promises_are_lost_in_a_minority_only() {
+    for nodes in 1..=7 {
+        for seed in 0..50 {
+            let plan = everything(seed, nodes, 120);
+            let mut hit: BTreeSet<NodeId> = BTreeSet::new();
+            for step in draw(&plan).steps {
+                if let FaultKind::BitRot | FaultKind::LatentSector | FaultKind::LyingSync = step.fault.kind() {
+                    match step.fault.select() {
+                        Select::Nodes { nodes } => hit.extend(nodes),
+                        other => panic!("{other} is not a fixed node"),
+                    }
+                }
+            }
+            assert!(
+                hit.len() * 2 < usize::from(nodes),
+                "seed {seed}, {nodes} nodes: {hit:?}"
+            );
+            assert!(hit.is_subset(&plan.frail().into_iter().collect()));
+        }
+    }
+}
+
+#[test]
+fn members_are_added_and_removed_within_bounds() {
+    for (nodes, spares, least) in [(1, 4, 1), (3, 2, 3), (5, 2, 3), (7, 0, 3)] {
+        for seed in 0..50 {
+            let kinds = [FaultKind::MemberGrow, FaultKind::MemberShrink].into();
+            let plan = Plan {
+                spares,
+                ..Plan::new(seed, nodes, kinds, Duration::from_secs(120))
+            };
+            let mut members = nodes;
+            for step in draw(&plan).steps {
+                match step.fault {
+                    Fault::MemberGrow { .. } => members += 1,
+                    Fault::MemberShrink { .. } => members -= 1,
+                    other => panic!("{other} was not asked for"),
+                }
+                assert!(
+                    (least..=nodes + spares).contains(&members),
+                    "seed {seed}: {members} members"
+                );
+            }
+        }
+    }
+    let plan = Plan::new(1, 3, [FaultKind::MemberShrink].into(), Duration::from_secs(60));
+    assert_eq!(plan.applicable(), BTreeSet::new(), "three are not made two");
+}
+
+/// A track is a schedule by itself: another one beside it moves none of its times, and its kinds come from a deck that
+/// is dealt out.
+#[test]
+fn tracks_overlap_and_each_by_itself_does_not() {
+    let mut overlapping = 0;
+    for seed in 0..50 {
+        let plan = Plan {
+            interval: Some(Duration::from_secs(3)),
+            ..everything(seed, 5, 60)
+        };
+        let steps = draw(&plan).steps;
+        assert!(steps.is_sorted_by_key(|step| step.at_ms));
+        overlapping += steps
+            .windows(2)
+            .filter(|pair| pair[0].at_ms + pair[0].duration_ms > pair[1].at_ms)
+            .count();
+        for at in (0..60_000).step_by(100) {
+            let in_force = steps
+                .iter()
+                .filter(|step| (step.at_ms..step.at_ms + step.duration_ms).contains(&at))
+                .count();
+            assert!(in_force <= 3, "seed {seed}: {in_force} at {at} ms");
+        }
+    }
+    assert!(overlapping > 1000, "{overlapping}");
+}
+
 proptest! {
+    #[test]
+    fn a_simulated_schedule_is_in_order_and_in_time(
+        seed: u64,
+        nodes in 1_u16..=7,
+        tracks in 1_u16..=4,
+        spares in 0_u16..=4,
+        limit_ms in 0_u64..120_000,
+    ) {
+        let plan = Plan {
+            tracks,
+            spares,
+            time_limit: Duration::from_millis(limit_ms),
+            ..everything(seed, nodes, 1)
+        };
+        let schedule = draw(&plan);
+        prop_assert_eq!(&schedule, &draw(&plan));
+        prop_assert!(schedule.steps.is_sorted_by_key(|step| step.at_ms));
+        let tried: BTreeSet<FaultKind> = schedule.steps.iter().map(|step| step.fault.kind()).collect();
+        prop_assert!(tried.is_subset(&plan.applicable()));
+        for step in &schedule.steps {
+            prop_assert!(step.at_ms >= 1_000 && step.duration_ms > 0);
+            prop_assert!(step.at_ms + step.duration_ms + 1_000 <= limit_ms);
+            let percent = match &step.fault {
+                Fault::Link { effect: LinkEffect::Loss { percent } | LinkEffect::Duplicate { percent }, .. } => *percent,
+                Fault::Disk { effect: DiskEffect::SyncError { percent } | DiskEffect::LyingSync { percent }, .. } => {
+                    *percent
+                }
+                _ => 0,
+            };
+            prop_assert!(percent <= 100);
+        }
+        prop_assert_eq!(Schedule::from_json(&schedule.to_json()).expect("reads back"), schedule);
+    }
+
     #[test]
     fn every_schedule_is_in_order_in_time_and_in_the_cluster(
         seed: u64,
         nodes in 1_u16..=9,
-        kinds in proptest::sample::subsequence(FaultKind::ALL.to_vec(), 0..=5),
+        kinds in proptest::sample::subsequence(FaultKind::ALL.to_vec(), 0..=FaultKind::ALL.len()),
         limit_ms in 0_u64..120_000,
         interval_ms in proptest::option::of(0_u64..10_000),
         election_ms in 0_u64..5_000,
@@ -209,8 +378,9 @@ proptest! {
         }
 
         let cluster: Vec<NodeId> = (1..=nodes).map(NodeId).collect();
+        let view = View { members: cluster.clone(), spares: Vec::new(), leader: leader.map(NodeId) };
         for step in &schedule.steps {
-            let hit = resolve(step.fault.select(), &cluster, leader.map(NodeId)).expect("names nodes that are there");
+            let hit = resolve(step.fault.select(), &view).expect("names nodes that are there");
             prop_assert!(!hit.is_empty());
             prop_assert!(hit.iter().all(|node| cluster.contains(node)), "{:?}", hit);
         }

@@ -67,7 +67,7 @@ pub fn fault(fault: &FaultSummary) -> String {
     }
     match fault.fault.select() {
         Select::Nodes { .. } => {}
-        select @ (Select::Leader { .. } | Select::Majority { .. } | Select::All) => {
+        select @ (Select::Leader { .. } | Select::Majority { .. } | Select::All | Select::Spare) => {
             let _ = write!(text, " ({select})");
         }
     }

@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 use serde_json::Value as Json;
 use tribunal_history::report::RunOutcome;
 use tribunal_history::{
-    AnomalyClass, CauseCode, Direction, Ending, Fault, FaultKind, NodeId, Outcome, PropertyClass, Record as _, Report,
-    Select,
+    AnomalyClass, CauseCode, ClockEffect, Direction, DiskEffect, Ending, Fault, FaultKind, LinkEffect, Moment, NodeId,
+    Outage, Outcome, PropertyClass, Record as _, Report, Select,
 };
 
 mod support;
@@ -138,13 +138,79 @@ fn full() -> Report {
         Select::Majority { first: NodeId(2) },
         Select::All,
     ];
-    report.faults.extend(selects.map(|select| {
-        let mut fault = fault.clone();
-        fault.fault = Fault::Pause { select };
-        fault.kind = FaultKind::Pause;
-        fault
-    }));
+    let pauses = selects.map(|select| Fault::Pause { select });
     report
+        .faults
+        .extend(pauses.into_iter().chain(others()).map(|scheduled| {
+            let mut fault = fault.clone();
+            fault.kind = scheduled.kind();
+            fault.fault = scheduled;
+            fault
+        }));
+    report
+}
+
+/// One fault of each shape that the failing report has none of.
+fn others() -> Vec<Fault> {
+    let select = || Select::Spare;
+    let link = |effect| Fault::Link {
+        select: select(),
+        direction: Direction::Both,
+        effect,
+    };
+    let disk = |effect| Fault::Disk {
+        select: select(),
+        effect,
+    };
+    let clock = |effect| Fault::Clock {
+        select: select(),
+        effect,
+    };
+    let crash = |outage, moment| Fault::Crash {
+        select: select(),
+        outage,
+        moment,
+    };
+    vec![
+        Fault::Split { select: select() },
+        Fault::Bridge { select: select() },
+        Fault::Ring { select: select() },
+        crash(Outage::Machine, Moment::Now),
+        crash(Outage::Process, Moment::Polls { polls: 7 }),
+        crash(
+            Outage::Reboot,
+            Moment::Point {
+                point: "log.append".to_owned(),
+                passes: 2,
+            },
+        ),
+        link(LinkEffect::Delay { min_ms: 1, max_ms: 2 }),
+        link(LinkEffect::Loss { percent: 3 }),
+        link(LinkEffect::Duplicate { percent: 4 }),
+        link(LinkEffect::Reorder { percent: 5, max_ms: 6 }),
+        link(LinkEffect::Slow { bytes_per_second: 7 }),
+        link(LinkEffect::Hold),
+        link(LinkEffect::Refuse),
+        disk(DiskEffect::SlowSync { min_ms: 1, max_ms: 2 }),
+        disk(DiskEffect::SyncError { percent: 3 }),
+        disk(DiskEffect::WriteError { percent: 4 }),
+        disk(DiskEffect::Full),
+        disk(DiskEffect::BitRot { sectors: 5 }),
+        disk(DiskEffect::LatentSector { sectors: 6 }),
+        disk(DiskEffect::LyingSync { percent: 7 }),
+        clock(ClockEffect::Drift { ppm: -8 }),
+        clock(ClockEffect::Jump { by_ms: 9 }),
+        clock(ClockEffect::WallJump { by_ms: -10 }),
+        Fault::MemberReplace { select: select() },
+        Fault::MemberGrow { select: select() },
+        Fault::MemberShrink { select: select() },
+        Fault::TransferLeader { select: select() },
+        Fault::Compact {
+            select: select(),
+            keep: 11,
+        },
+        Fault::Snapshot { select: select() },
+    ]
 }
 
 #[test]

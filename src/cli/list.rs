@@ -41,6 +41,11 @@ pub fn run(args: ListArgs) -> u8 {
             .collect(),
         What::Faults => tribunal_nemesis::catalogue()
             .iter()
+            .filter(|entry| match args.world {
+                None => true,
+                Some(WorldName::Process) => entry.worlds.contains(&"process"),
+                Some(WorldName::Simulation) => entry.worlds.contains(&"simulation"),
+            })
             .map(|entry| {
                 (
                     entry.kind.name().to_owned(),

@@ -327,7 +327,8 @@ impl RunArgs {
     /// Checks every value and resolves what depends on others.
     pub fn plan(&self) -> anyhow::Result<Plan> {
         let workload: Workload = self.workload.parse()?;
-        let kinds = tribunal_nemesis::parse_kinds(&self.nemesis)?;
+        // The simulated cluster has what processes have.
+        let kinds = tribunal_nemesis::parse_kinds(&self.nemesis, &tribunal_nemesis::kinds_in("process"))?;
         let defects: Defects = self
             .defect
             .iter()

@@ -148,7 +148,7 @@ impl Target for SimTarget {
 
     fn abilities(&self) -> BTreeSet<FaultKind> {
         let has_links = self.nodes.len() > 1;
-        FaultKind::ALL
+        tribunal_nemesis::kinds_in("process")
             .into_iter()
             .filter(|kind| has_links || kind.group() != "partition")
             .collect()
@@ -166,6 +166,7 @@ impl Target for SimTarget {
                 self.isolate(nodes, *direction);
                 Ok(())
             }
+            other => Err(FaultError(format!("{} is not possible here", other.kind()))),
         }
     }
 
@@ -174,6 +175,7 @@ impl Target for SimTarget {
             Fault::Kill { .. } => self.kill_effect(nodes),
             Fault::Pause { .. } => self.pause_effect(nodes),
             Fault::Isolate { direction, .. } => self.isolate_effect(nodes, *direction),
+            other => Effect::NotYet(format!("{} is not possible here", other.kind())),
         }
     }
 
@@ -186,6 +188,7 @@ impl Target for SimTarget {
                 }
             }
             Fault::Isolate { direction, .. } => self.rejoin(nodes, *direction),
+            other => return Err(FaultError(format!("{} is not possible here", other.kind()))),
         }
         Ok(())
     }

@@ -234,7 +234,7 @@ impl Target for ClusterTarget {
 
     fn abilities(&self) -> BTreeSet<FaultKind> {
         let links = self.shared.lock().links.is_some() && self.shared.nodes().len() > 1;
-        FaultKind::ALL
+        tribunal_nemesis::kinds_in("process")
             .into_iter()
             .filter(|kind| links || kind.group() != "partition")
             .collect()
@@ -249,6 +249,7 @@ impl Target for ClusterTarget {
             Fault::Kill { .. } => self.kill(nodes).await,
             Fault::Pause { .. } => self.pause(nodes),
             Fault::Isolate { direction, .. } => self.isolate(nodes, *direction),
+            other => Err(FaultError(impossible(other))),
         }
     }
 
@@ -257,6 +258,7 @@ impl Target for ClusterTarget {
             Fault::Kill { .. } => self.kill_effect(nodes),
             Fault::Pause { .. } => self.pause_effect(nodes),
             Fault::Isolate { direction, .. } => self.isolate_effect(nodes, *direction),
+            other => Effect::NotYet(impossible(other)),
         }
     }
 
@@ -268,6 +270,7 @@ impl Target for ClusterTarget {
                 self.rejoin(nodes, *direction);
                 Ok(())
             }
+            other => Err(FaultError(impossible(other))),
         }
     }
 
@@ -285,6 +288,10 @@ impl Target for ClusterTarget {
         let restarted = self.restart(&mut state, &nodes, false);
         resumed.and(restarted)
     }
+}
+
+fn impossible(fault: &Fault) -> String {
+    format!("{} is not possible with processes", fault.kind())
 }
 
 fn failed(error: WorldError) -> FaultError {
