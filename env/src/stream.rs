@@ -39,6 +39,8 @@ pub enum Purpose {
     Buggify = 9,
     /// Identifiers.
     Identity = 10,
+    /// How a run is set up.
+    Weather = 11,
     /// Anything in a test.
     Test = 255,
 }

@@ -18,6 +18,7 @@ pub mod manifest;
 pub mod operation;
 pub mod record;
 pub mod report;
+pub mod simulated;
 pub mod value;
 
 pub use event::{
@@ -34,4 +35,5 @@ pub use manifest::Manifest;
 pub use operation::Operation;
 pub use record::{Record, RecordError};
 pub use report::{Outcome, Property, PropertyClass, Report};
+pub use simulated::{FailingSeed, SeedOutcome, SimulatedPlan, SweepSummary, TraceSummary, Weather};
 pub use value::Value;

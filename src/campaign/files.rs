@@ -7,13 +7,13 @@ use super::judge::{self, Observed};
 use super::outcome::ExitPolicy;
 use super::recorder::Recorder;
 use super::run_dir::RunDir;
-use super::{Plan, Progress, RunError, Stage, write_report};
+use super::{Plan, Progress, RunError, Stage, record, write_report};
 use crate::world::process::{own_executable, sha256_file};
 
 /// Makes the run directory, and writes down what is to be run before anything is started.
 pub(super) fn begin(plan: &Plan) -> Result<(RunDir, Schedule), RunError> {
     let dir = RunDir::create(&plan.runs_dir, &plan.name, &plan.started, plan.seed)?;
-    let schedule = schedule(plan);
+    let schedule = plan.schedule();
     let manifest = Manifest {
         argv: plan.argv.clone(),
         config: plan.config.clone(),
@@ -31,16 +31,11 @@ pub(super) fn begin(plan: &Plan) -> Result<(RunDir, Schedule), RunError> {
     manifest.save(&path).map_err(RunError::write(path))?;
     let path = dir.path().join("schedule.json");
     schedule.save(&path).map_err(RunError::write(path))?;
+    if let Some(record) = record::of(plan, &schedule) {
+        let path = dir.path().join(record::PLAN_FILE);
+        record.save(&path).map_err(RunError::write(path))?;
+    }
     Ok((dir, schedule))
-}
-
-/// The faults of a run, drawn before it begins.
-pub(super) fn schedule(plan: &Plan) -> Schedule {
-    let kinds = plan.kinds.iter().copied().collect();
-    let mut drawn = tribunal_nemesis::Plan::new(plan.seed, plan.nodes, kinds, plan.time_limit);
-    drawn.interval = plan.interval;
-    drawn.election_timeout_max = plan.election * 2;
-    tribunal_nemesis::draw(&drawn)
 }
 
 /// Judges what was recorded and writes the report.

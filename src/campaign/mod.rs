@@ -6,6 +6,7 @@ pub mod judge;
 pub mod outcome;
 mod phases;
 pub mod plan;
+pub mod record;
 pub mod recorder;
 pub mod run;
 pub mod run_dir;

@@ -120,7 +120,7 @@ impl<W: World, P: Progress + ?Sized> Phases<'_, W, P> {
         Seat {
             env,
             client,
-            recorder: self.recorder.clone(),
+            recorder: self.recorder.of_client(number),
             process: ProcessId(number),
             lane,
             settings: Settings {
@@ -128,6 +128,7 @@ impl<W: World, P: Progress + ?Sized> Phases<'_, W, P> {
                 ..Settings::at_rate(self.plan.rate, self.plan.clients)
             },
             stop: self.stop.clone(),
+            kept: self.plan.kept_of(number),
             generator: self.plan.workload.generator(&settings, lane),
         }
     }
@@ -157,6 +158,7 @@ struct Seat<E, C> {
     lane: Lane,
     settings: Settings,
     stop: Arc<AtomicBool>,
+    kept: Option<BTreeSet<u32>>,
     generator: Box<dyn Generator>,
 }
 
@@ -171,6 +173,7 @@ impl<E, C> Seat<E, C> {
             lane: self.lane,
             settings: self.settings,
             stop: &self.stop,
+            kept: self.kept.as_ref(),
         };
         (worker, &mut *self.generator)
     }

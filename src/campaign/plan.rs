@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tribunal_history::FaultKind;
+use tribunal_history::{FaultKind, Schedule, Weather};
 use tribunal_store::defect::Defects;
 use tribunal_workload::Workload;
 
@@ -64,8 +64,21 @@ pub struct Plan {
 pub enum Defendant {
     /// A system whose nodes are real processes.
     Process(System),
-    /// The bundled store in virtual time, with these planted bugs.
-    Simulation(Defects),
+    /// The bundled store in virtual time.
+    Simulation(Box<Simulated>),
+}
+
+/// What a run in virtual time has beside what every run has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Simulated {
+    /// Planted bugs.
+    pub defects: Defects,
+    /// How the world behaves without any fault.
+    pub weather: Weather,
+    /// See [`tribunal_history::SimulatedPlan::kept`].
+    pub kept: Option<BTreeMap<u32, Vec<u32>>>,
+    /// The faults, if they are not those that the seed draws.
+    pub schedule: Option<Schedule>,
 }
 
 impl Defendant {
@@ -110,6 +123,32 @@ impl Plan {
     /// Clients of the whole run: those that work, and one for each node in each of the two phases after the heal.
     pub fn lanes(&self) -> u32 {
         self.clients + u32::from(self.nodes) * 2
+    }
+
+    /// What a run in virtual time has beside what every run has.
+    pub fn simulated(&self) -> Option<&Simulated> {
+        match &self.defendant {
+            Defendant::Simulation(simulated) => Some(simulated),
+            Defendant::Process(_) => None,
+        }
+    }
+
+    /// The operations that client `number` may issue; none for all.
+    pub fn kept_of(&self, number: u32) -> Option<BTreeSet<u32>> {
+        let kept = self.simulated()?.kept.as_ref()?;
+        Some(kept.get(&number).into_iter().flatten().copied().collect())
+    }
+
+    /// The faults of the run: what the seed draws, unless the plan has its own.
+    pub fn schedule(&self) -> Schedule {
+        if let Some(schedule) = self.simulated().and_then(|simulated| simulated.schedule.clone()) {
+            return schedule;
+        }
+        let kinds = self.kinds.iter().copied().collect();
+        let mut drawn = tribunal_nemesis::Plan::new(self.seed, self.nodes, kinds, self.time_limit);
+        drawn.interval = self.interval;
+        drawn.election_timeout_max = self.election * 2;
+        tribunal_nemesis::draw(&drawn)
     }
 
     /// The command that runs this again, with the seed.

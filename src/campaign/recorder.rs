@@ -26,6 +26,8 @@ use crate::world::ClusterRecorder;
 #[derive(Clone)]
 pub struct Recorder {
     shared: Arc<Shared>,
+    /// The client on whose behalf it writes.
+    client: u32,
 }
 
 struct Shared {
@@ -39,7 +41,8 @@ struct State {
     events: Vec<Event>,
     /// How many of `events` are in the file.
     written: usize,
-    processes: u32,
+    /// Which client each process is: the first ones are the client of their own number.
+    clients: Vec<u32>,
     writer: Option<Writer<BufWriter<File>>>,
     counts: Counts,
     closed: bool,
@@ -78,7 +81,7 @@ impl Recorder {
         let state = State {
             events: Vec::new(),
             written: 0,
-            processes,
+            clients: (0..processes).collect(),
             writer,
             counts: Counts::default(),
             closed: false,
@@ -90,7 +93,21 @@ impl Recorder {
                 path,
                 state: Mutex::new(state),
             }),
+            client: 0,
         }
+    }
+
+    /// The same history, written on behalf of a client: processes that it makes are that client's.
+    pub fn of_client(&self, client: u32) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+            client,
+        }
+    }
+
+    /// Which client each process was, by its number.
+    pub fn clients(&self) -> Vec<u32> {
+        self.lock().clients.clone()
     }
 
     /// A run enters its next phase.
@@ -215,8 +232,8 @@ impl WorkloadRecorder for Recorder {
 
     fn new_process(&self) -> ProcessId {
         let mut state = self.lock();
-        let process = ProcessId(state.processes);
-        state.processes += 1;
+        let process = ProcessId(u32::try_from(state.clients.len()).unwrap_or(u32::MAX));
+        state.clients.push(self.client);
         process
     }
 }

@@ -10,16 +10,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tribunal_env::Env as _;
-use tribunal_history::{Phase, Report, Schedule};
-use tribunal_simulation::trace::Digest;
+use tribunal_history::{Event, Phase, Record as _, Report, Schedule, TraceSummary};
 use tribunal_simulation::{FindingKind, Place, Settings, SimClock, Simulation, Stopped};
-use tribunal_store::defect::Defects;
 
 use super::judge::{self, FaultyCode, Observed};
 use super::outcome::ExitPolicy;
 use super::phases::Phases;
+use super::plan::Simulated;
 use super::recorder::Recorder;
-use super::{Plan, Progress, RunError, Stage, files};
+use super::{Plan, Progress, RunError, Stage, files, record};
 use crate::world::simulation::{SimulatedCluster, SimulationWorld};
 
 /// How much virtual time passes between two looks at the display and at Ctrl-C.
@@ -30,56 +29,83 @@ const SLACK: Duration = Duration::from_secs(300);
 
 /// What became of a simulation, beside its history.
 #[derive(Clone, Debug)]
-pub struct Simulated {
+pub struct Ended {
     /// What its runner saw.
     pub seen: Observed,
-    /// Hash of everything that happened.
-    pub digest: Digest,
+    /// What is told of it to others.
+    pub summary: TraceSummary,
     /// Everything that happened, if it was kept.
     pub trace: Option<Vec<u8>>,
-    /// Virtual time in all.
-    pub lasted: Duration,
 }
 
-/// Runs `plan` on the bundled store with these planted bugs, judges it and writes its directory; ends early, with its
-/// report, when `interrupted` is set.
+/// A run that left nothing on disk.
+#[derive(Clone, Debug)]
+pub struct Looked {
+    /// Its report; its directory does not exist.
+    pub report: Report,
+    /// Its history.
+    pub events: Vec<Event>,
+    /// Which client each process was, by its number.
+    pub clients: Vec<u32>,
+    /// What became of it beside that.
+    pub ended: Ended,
+}
+
+/// Runs the plan of a simulation, judges it and writes its directory; ends early, with its report, when `interrupted`
+/// is set.
+///
+/// # Errors
+/// If a file cannot be written.
+///
+/// # Panics
+/// If the plan is one of a run on processes.
 pub fn run(
     plan: &Plan,
-    defects: &Defects,
     policy: &ExitPolicy,
     shown: &(impl Progress + ?Sized),
     interrupted: &AtomicBool,
     keep_trace: bool,
-) -> Result<(Report, PathBuf, Simulated), RunError> {
+) -> Result<(Report, PathBuf, Ended), RunError> {
     let (dir, schedule) = files::begin(plan)?;
     let mut simulation = simulation(plan, keep_trace);
     let recorder = Recorder::create(dir.path(), Box::new(clock(&simulation)), plan.lanes())
         .map_err(RunError::write(dir.path().join("history.jsonl")))?;
-    let simulated = simulate(plan, defects, &schedule, &mut simulation, &recorder, shown, interrupted);
-    let report = files::end(plan, &dir, &schedule, &recorder, &simulated.seen, policy, shown)?;
-    Ok((report, dir.path().to_owned(), simulated))
+    let ended = simulate(plan, &schedule, &mut simulation, &recorder, shown, interrupted);
+    let path = dir.path().join(record::TRACE_FILE);
+    ended.summary.save(&path).map_err(RunError::write(path))?;
+    let report = files::end(plan, &dir, &schedule, &recorder, &ended.seen, policy, shown)?;
+    Ok((report, dir.path().to_owned(), ended))
 }
 
-/// Runs `plan` and judges it without leaving anything on disk: the report, whose directory does not exist.
+/// Runs the plan of a simulation and judges it without leaving anything on disk.
+///
+/// # Panics
+/// If the plan is one of a run on processes.
 pub fn look(
     plan: &Plan,
-    defects: &Defects,
     policy: &ExitPolicy,
     shown: &(impl Progress + ?Sized),
     interrupted: &AtomicBool,
-) -> (Report, Simulated) {
-    let schedule = files::schedule(plan);
-    let mut simulation = simulation(plan, false);
+    keep_trace: bool,
+) -> Looked {
+    let schedule = plan.schedule();
+    let mut simulation = simulation(plan, keep_trace);
     let recorder = Recorder::in_memory(Box::new(clock(&simulation)), plan.lanes());
-    let simulated = simulate(plan, defects, &schedule, &mut simulation, &recorder, shown, interrupted);
+    let ended = simulate(plan, &schedule, &mut simulation, &recorder, shown, interrupted);
+    shown.stage(Stage::Check);
     recorder.phase(Phase::End);
+    let clients = recorder.clients();
     let (events, _) = recorder
         .close()
         .unwrap_or_else(|error| panic!("nothing is written: {error}"));
     let judgement = tribunal_checker::judge(plan.workload.specification(), &events, &plan.check);
-    let seen = &simulated.seen;
-    let report = judge::report(plan, Path::new(""), &schedule, &events, judgement, seen, policy);
-    (report, simulated)
+    let report = judge::report(plan, Path::new(""), &schedule, &events, judgement, &ended.seen, policy);
+    Looked {
+        report,
+        events,
+        clients,
+        ended,
+    }
 }
 
 /// The harness's clock, which is the true time.
@@ -99,25 +125,28 @@ fn simulation(plan: &Plan, keep_trace: bool) -> Simulation {
 /// Lets the run happen.
 fn simulate(
     plan: &Plan,
-    defects: &Defects,
     schedule: &Schedule,
     simulation: &mut Simulation,
     recorder: &Recorder,
     shown: &(impl Progress + ?Sized),
     interrupted: &AtomicBool,
-) -> Simulated {
+) -> Ended {
+    let Some(Simulated { defects, weather, .. }) = plan.simulated() else {
+        panic!("the plan is that of a run on processes");
+    };
     let cluster = SimulatedCluster {
         nodes: plan.nodes,
         heartbeat: plan.heartbeat,
         election: plan.election,
         defects: defects.clone(),
+        weather: weather.clone(),
     };
     let simulator = simulation.world();
     let stop = Arc::new(AtomicBool::new(false));
+    shown.stage(Stage::Start);
+    let world = SimulationWorld::boot(&simulator, &cluster, Arc::new(recorder.clone()));
     let trial = async {
         let mut seen = Observed::default();
-        shown.stage(Stage::Start);
-        let world = SimulationWorld::boot(&simulator, &cluster, Arc::new(recorder.clone()));
         match world.ready().await {
             Ok(()) => {
                 seen.started = true;
@@ -132,7 +161,6 @@ fn simulate(
             }
             Err(error) => seen.harness_errors.push(format!("the system did not start: {error}")),
         }
-        seen.unexpected_exits = world.unexpected_exits();
         seen
     };
     let mut trial = pin!(trial);
@@ -155,18 +183,24 @@ fn simulate(
             other => format!("the simulation stopped: {other}"),
         };
         break Observed {
+            started: true,
             harness_errors: vec![error],
             ..Observed::default()
         };
     };
-    let faulty_code = simulator.findings().0.iter().map(faulty_code).collect();
-    seen.faulty_code = Some(faulty_code);
+    seen.unexpected_exits = world.unexpected_exits();
+    seen.faulty_code = Some(simulator.findings().0.iter().map(faulty_code).collect());
     seen.interrupted = interrupted.load(Ordering::SeqCst);
-    Simulated {
+    let digest = simulation.digest();
+    Ended {
         seen,
-        digest: simulation.digest(),
+        summary: TraceSummary {
+            hash: format!("{:032x}", digest.hash),
+            records: digest.records,
+            lasted_ns: u64::try_from(simulator.now().as_nanos()).unwrap_or(u64::MAX),
+            counters: world.counters(),
+        },
         trace: simulation.trace(),
-        lasted: simulator.now(),
     }
 }
 

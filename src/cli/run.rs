@@ -16,8 +16,10 @@ use tribunal_workload::Workload;
 use super::values::{PerNode, WorldName, nodes, per_node, positive_duration, rate, size};
 use super::{complain, interrupt, progress};
 use crate::campaign::outcome::{EXIT_USAGE, ExitPolicy, FailOn};
-use crate::campaign::{Defendant, Plan, RunError};
+use crate::campaign::plan::Simulated;
+use crate::campaign::{Defendant, Plan, RunError, record};
 use crate::world::process::System;
+use crate::world::simulation::swarm::{self, Shape};
 
 /// Flags of `tribunal run`.
 #[derive(Clone, Debug, Args)]
@@ -29,15 +31,15 @@ pub struct RunArgs {
     /// System under test: `builtin`, or `etcd[:BINARY]`
     #[arg(long, default_value = "builtin", value_name = "SYSTEM")]
     system: String,
-    /// Nodes of the cluster
-    #[arg(short, long, default_value = "3", value_parser = nodes, value_name = "N")]
-    nodes: u16,
+    /// Nodes of the cluster [default: 3, in simulation drawn from the seed]
+    #[arg(short, long, value_parser = nodes, value_name = "N")]
+    nodes: Option<u16>,
     /// What the clients do; see `tribunal list workloads`
     #[arg(short, long, default_value = "register")]
     workload: String,
-    /// Keys that the workload uses
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    keys: u32,
+    /// Keys that the workload uses [default: 10, in simulation drawn from the seed]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    keys: Option<u32>,
     /// Clients that work at a time: a number, or one for each node such as 4n [default: 4n, in simulation 5]
     #[arg(long, value_parser = per_node, value_name = "CLIENTS")]
     concurrency: Option<PerNode>,
@@ -65,12 +67,12 @@ pub struct RunArgs {
     /// Disk of the bundled store: `volatile` loses un-synced writes with its process, `real` leaves them to the system
     #[arg(long, default_value = "volatile", value_name = "KIND")]
     disk: String,
-    /// Heartbeat interval of the nodes
-    #[arg(long, default_value = "100ms", value_parser = positive_duration, value_name = "TIME")]
-    heartbeat_interval: Duration,
-    /// Election timeout of the nodes
-    #[arg(long, default_value = "500ms", value_parser = positive_duration, value_name = "TIME")]
-    election_timeout: Duration,
+    /// Heartbeat interval of the nodes [default: 100ms, in simulation drawn from the seed]
+    #[arg(long, value_parser = positive_duration, value_name = "TIME")]
+    heartbeat_interval: Option<Duration>,
+    /// Election timeout of the nodes [default: 500ms, in simulation drawn from the seed]
+    #[arg(long, value_parser = positive_duration, value_name = "TIME")]
+    election_timeout: Option<Duration>,
     /// After the heal, each node must serve within this time
     #[arg(long, default_value = "15s", value_parser = positive_duration, value_name = "TIME")]
     liveness_bound: Duration,
@@ -189,11 +191,11 @@ pub fn execute(plan: &Plan, policy: &ExitPolicy, json: bool, trace: Option<&Path
             runtime.shutdown_timeout(Duration::from_secs(2));
             result
         }
-        Defendant::Simulation(defects) => {
+        Defendant::Simulation(_) => {
             let interrupt = interrupt::flag().context("signals cannot be watched")?;
-            let result = crate::campaign::simulated::run(plan, defects, policy, &shown, &interrupt, trace.is_some());
-            result.and_then(|(report, dir, simulated)| {
-                if let (Some(path), Some(bytes)) = (trace, &simulated.trace) {
+            let result = crate::campaign::simulated::run(plan, policy, &shown, &interrupt, trace.is_some());
+            result.and_then(|(report, dir, ended)| {
+                if let (Some(path), Some(bytes)) = (trace, &ended.trace) {
                     std::fs::write(path, bytes).map_err(RunError::write(path))?;
                 }
                 Ok((report, dir))
@@ -329,6 +331,19 @@ impl RunArgs {
         let workload: Workload = self.workload.parse()?;
         // The simulated cluster has what processes have.
         let kinds = tribunal_nemesis::parse_kinds(&self.nemesis, &tribunal_nemesis::kinds_in("process"))?;
+        let seed = match self.seed {
+            Some(seed) => seed,
+            None => draw_seed()?,
+        };
+        let Shape {
+            nodes,
+            keys,
+            heartbeat,
+            election,
+        } = self.shape(seed);
+        if election < heartbeat * 5 {
+            bail!("--election-timeout must be at least five times --heartbeat-interval");
+        }
         let defects: Defects = self
             .defect
             .iter()
@@ -337,7 +352,12 @@ impl RunArgs {
         let system = System::parse(&self.system, &self.disk, &self.defect)?;
         let defendant = match (self.world, system) {
             (WorldName::Process, system) => Defendant::Process(system),
-            (WorldName::Simulation, System::Builtin(_)) => Defendant::Simulation(defects),
+            (WorldName::Simulation, System::Builtin(_)) => Defendant::Simulation(Box::new(Simulated {
+                defects,
+                weather: swarm::weather(seed),
+                kept: None,
+                schedule: None,
+            })),
             (WorldName::Simulation, System::Etcd(_)) => {
                 bail!("only the bundled store runs in simulation; leave out --system, or run it on processes");
             }
@@ -345,32 +365,25 @@ impl RunArgs {
         if self.trace.is_some() && !defendant.is_simulated() {
             bail!("--trace needs --world simulation");
         }
-        if self.election_timeout < self.heartbeat_interval * 5 {
-            bail!("--election-timeout must be at least five times --heartbeat-interval");
-        }
-        let seed = match self.seed {
-            Some(seed) => seed,
-            None => draw_seed()?,
-        };
         let started = jiff::Timestamp::now();
         let (rate, time_limit) = (self.rate(), self.time_limit());
         let seconds = time_limit.as_secs_f64();
-        Ok(Plan {
+        let mut plan = Plan {
             runs_dir: self.runs_dir.clone(),
             name: self.name.clone(),
             seed,
             defendant,
-            nodes: self.nodes,
+            nodes,
             workload,
-            keys: self.keys,
-            clients: self.concurrency().resolve(self.nodes),
+            keys,
+            clients: self.concurrency().resolve(nodes),
             rate,
             time_limit,
             op_timeout: self.op_timeout,
             kinds,
             interval: self.nemesis_interval,
-            heartbeat: self.heartbeat_interval,
-            election: self.election_timeout,
+            heartbeat,
+            election,
             liveness_bound: self.liveness_bound,
             ok_min: self
                 .min_ok
@@ -385,7 +398,31 @@ impl RunArgs {
             argv: std::env::args().collect(),
             config: self.config(seed),
             started: started.strftime("%Y-%m-%dT%H-%M-%SZ").to_string(),
-        })
+        };
+        // What is run is what its record says, to the last digit.
+        if let Some(record) = record::of(&plan, &plan.schedule()) {
+            record::apply(&record, &mut plan)?;
+        }
+        Ok(plan)
+    }
+
+    /// What is given by hand, and what the world has by default.
+    fn shape(&self, seed: u64) -> Shape {
+        let default = match self.world {
+            WorldName::Process => Shape {
+                nodes: 3,
+                keys: 10,
+                heartbeat: Duration::from_millis(100),
+                election: Duration::from_millis(500),
+            },
+            WorldName::Simulation => swarm::shape(seed),
+        };
+        Shape {
+            nodes: self.nodes.unwrap_or(default.nodes),
+            keys: self.keys.unwrap_or(default.keys),
+            heartbeat: self.heartbeat_interval.unwrap_or(default.heartbeat),
+            election: self.election_timeout.unwrap_or(default.election),
+        }
     }
 
     fn concurrency(&self) -> PerNode {
@@ -414,30 +451,47 @@ impl RunArgs {
         let time = |duration: Duration| humantime::format_duration(duration).to_string().replace(' ', "");
         let mut config: BTreeMap<String, String> = [
             ("system", self.system.clone()),
-            ("nodes", self.nodes.to_string()),
             ("workload", self.workload.clone()),
-            ("keys", self.keys.to_string()),
             ("concurrency", self.concurrency().to_string()),
             ("rate", self.rate().to_string()),
             ("time-limit", time(self.time_limit())),
             ("op-timeout", time(self.op_timeout)),
             ("nemesis", self.nemesis.clone()),
             ("seed", seed.to_string()),
-            ("heartbeat-interval", time(self.heartbeat_interval)),
-            ("election-timeout", time(self.election_timeout)),
             ("liveness-bound", time(self.liveness_bound)),
         ]
         .into_iter()
         .map(|(flag, value)| (flag.to_owned(), value))
         .collect();
+        let mut add = |flag: &str, value: String| {
+            config.insert(flag.to_owned(), value);
+        };
         match self.world {
+            WorldName::Process => {
+                let shape = self.shape(seed);
+                add("nodes", shape.nodes.to_string());
+                add("keys", shape.keys.to_string());
+                add("heartbeat-interval", time(shape.heartbeat));
+                add("election-timeout", time(shape.election));
+                if self.system == "builtin" {
+                    add("disk", self.disk.clone());
+                }
+            }
+            // What is not given follows from the seed.
             WorldName::Simulation => {
-                config.insert("world".to_owned(), "simulation".to_owned());
+                add("world", "simulation".to_owned());
+                let given = [
+                    ("nodes", self.nodes.map(|nodes| nodes.to_string())),
+                    ("keys", self.keys.map(|keys| keys.to_string())),
+                    ("heartbeat-interval", self.heartbeat_interval.map(time)),
+                    ("election-timeout", self.election_timeout.map(time)),
+                ];
+                for (flag, value) in given {
+                    if let Some(value) = value {
+                        add(flag, value);
+                    }
+                }
             }
-            WorldName::Process if self.system == "builtin" => {
-                config.insert("disk".to_owned(), self.disk.clone());
-            }
-            WorldName::Process => {}
         }
         if let Some(interval) = self.nemesis_interval {
             config.insert("nemesis-interval".to_owned(), time(interval));

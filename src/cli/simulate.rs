@@ -13,7 +13,7 @@ use super::values::{Seeds, positive_duration, seeds};
 use super::{EXIT_HARNESS, complain, interrupt};
 use crate::campaign::outcome::{EXIT_USAGE, ExitPolicy};
 use crate::campaign::recorder::Counts;
-use crate::campaign::{Defendant, Progress, Stage, simulated};
+use crate::campaign::{Progress, Stage, simulated};
 
 /// Flags of `tribunal simulate`.
 #[derive(Clone, Debug, Args)]
@@ -55,10 +55,7 @@ fn sweep(args: &SimulateArgs) -> anyhow::Result<u8> {
     let (mut looked_at, mut failing, mut harness) = (0_u64, Vec::new(), 0_u64);
     for seed in args.seeds.first..=args.seeds.last {
         let plan = run.with_seed(seed).plan()?;
-        let Defendant::Simulation(defects) = &plan.defendant else {
-            unreachable!("the words above ask for simulation")
-        };
-        let (report, _) = simulated::look(&plan, defects, &policy, &Quiet, &interrupted);
+        let report = simulated::look(&plan, &policy, &Quiet, &interrupted, false).report;
         if interrupted.load(Ordering::SeqCst) {
             break;
         }

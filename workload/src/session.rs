@@ -1,5 +1,6 @@
 //! What every driver does with its client: connect, wait, and perform one operation with both ends recorded.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -98,6 +99,9 @@ pub struct Worker<'a, E, C, R> {
     pub settings: Settings,
     /// Ends its work early when set.
     pub stop: &'a AtomicBool,
+    /// The operations that it may issue: places in the sequence that it would issue, from 0. The others are left out
+    /// as if they had been done, so that a run can be shrunk without moving anything else. None for all.
+    pub kept: Option<&'a BTreeSet<u32>>,
 }
 
 /// A worker until a moment.
@@ -114,6 +118,8 @@ pub(crate) struct Session<'a, E, C, R> {
     pub(crate) connects_failed: u64,
     /// The most that a sleep was longer than asked for: stalls of our own scheduling.
     pub(crate) stall: Duration,
+    /// Operations so far, those that were left out among them.
+    place: u32,
 }
 
 impl<'a, E: Env, C: Client, R: Recorder> Session<'a, E, C, R> {
@@ -134,6 +140,7 @@ impl<'a, E: Env, C: Client, R: Recorder> Session<'a, E, C, R> {
             processes: 1,
             connects_failed: 0,
             stall: Duration::ZERO,
+            place: 0,
         }
     }
 
@@ -177,6 +184,19 @@ impl<'a, E: Env, C: Client, R: Recorder> Session<'a, E, C, R> {
             wait = (wait * 2).min(BACKOFF_MAX);
         }
         false
+    }
+
+    /// Counts the next operation, and says whether it is to be left out.
+    pub(crate) fn leaves_out_next(&mut self) -> bool {
+        let place = self.place;
+        self.place = place.saturating_add(1);
+        self.worker.kept.is_some_and(|kept| !kept.contains(&place))
+    }
+
+    /// Whether every operation from the next one on is to be left out.
+    pub(crate) fn leaves_out_rest(&self) -> bool {
+        let last = self.worker.kept.map(|kept| kept.last());
+        last.is_some_and(|last| last.is_none_or(|last| *last < self.place))
     }
 
     /// Performs one operation on the established connection, however long the session still lasts; whether it ended

@@ -297,6 +297,7 @@ fn run_work(seed: u64, habits: &[(u64, Habit)], seconds: u64, stop_ms: Option<u6
             lane: LANE,
             settings: settings(),
             stop: &stop,
+            kept: None,
         };
         let mut register = Register::new(RegisterSettings::default(), LANE);
         let report = work(worker, &mut register, Duration::from_secs(seconds)).await;
@@ -463,6 +464,7 @@ fn run_liveness(habits: &[(u64, Habit)], bound: u64) -> (NodeProgress, Vec<Opera
             lane: LANE,
             settings: settings(),
             stop: &AtomicBool::new(false),
+            kept: None,
         };
         let mut register = Register::new(RegisterSettings::default(), LANE);
         let progress = liveness(worker, &mut register, Duration::from_secs(bound)).await;
@@ -538,6 +540,7 @@ fn run_final_reads(habits: &[(u64, Habit)], sick: &[&str]) -> (NodeReads, Vec<Op
             lane: LANE,
             settings: settings(),
             stop: &AtomicBool::new(false),
+            kept: None,
         };
         let mut register = Register::new(RegisterSettings::default(), LANE);
         let keys: BTreeSet<String> = register.keys().into_iter().collect();

@@ -29,6 +29,8 @@ struct State {
     leaders: BTreeMap<NodeId, Term>,
     /// The last term whose leader was written down.
     noted: Option<Term>,
+    /// How many terms had a leader.
+    elections: u64,
     exits: Vec<String>,
 }
 
@@ -208,6 +210,12 @@ impl Lives {
             .map(|(node, _)| *node)
     }
 
+    /// How many leaders there were.
+    pub(super) fn elections(&self) -> u64 {
+        self.lock().elections
+    }
+
+    /// Nodes that ended by themselves, one sentence each.
     pub(super) fn exits(&self) -> Vec<String> {
         self.lock().exits.clone()
     }
@@ -226,6 +234,7 @@ impl Lives {
         let is_news = state.noted.is_none_or(|noted| *term > noted);
         if is_news {
             state.noted = Some(*term);
+            state.elections += 1;
             drop(state);
             self.recorder.leader(node, *term);
         }

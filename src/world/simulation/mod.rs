@@ -11,8 +11,10 @@
 //! was not answered asks first whether its node is there before it goes on.
 
 pub mod client;
+mod coverage;
 mod lives;
 mod program;
+pub mod swarm;
 pub mod target;
 pub mod wire;
 
@@ -22,9 +24,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use tribunal_history::{MemberId, NodeId};
+use tribunal_history::{MemberId, NodeId, Weather};
 use tribunal_simulation::{Place, SimEnv, World as Simulator};
-use tribunal_store::consensus::{ENTRIES_KEPT, NodeSettings, Peer, member_id};
+use tribunal_store::consensus::{NodeSettings, Peer, member_id};
 use tribunal_store::defect::Defects;
 use tribunal_store::wal;
 
@@ -42,9 +44,6 @@ const READY_LOOK: Duration = Duration::from_millis(10);
 /// The cluster's token.
 const TOKEN: &str = "tribunal-simulation";
 
-/// Entries between snapshots, as in real nodes.
-const SNAPSHOT_COUNT: u64 = 100_000;
-
 /// What a simulated cluster is made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SimulatedCluster {
@@ -56,6 +55,8 @@ pub struct SimulatedCluster {
     pub election: Duration,
     /// Bugs that are planted in every node.
     pub defects: Defects,
+    /// How the world behaves without any fault.
+    pub weather: Weather,
 }
 
 impl SimulatedCluster {
@@ -72,9 +73,12 @@ impl SimulatedCluster {
             heartbeat: self.heartbeat,
             election: self.election,
             joining: None,
-            snapshot_count: SNAPSHOT_COUNT,
-            entries_kept: ENTRIES_KEPT,
-            wal: wal::Settings::default(),
+            snapshot_count: self.weather.snapshot_count,
+            entries_kept: self.weather.entries_kept,
+            wal: wal::Settings {
+                segment_bytes: self.weather.segment_bytes,
+                ..wal::Settings::default()
+            },
             defects: self.defects.clone(),
         }
     }
@@ -115,6 +119,7 @@ impl SimulationWorld {
             let lives = Arc::clone(&lives);
             move |recorded| lives.hear(recorded)
         });
+        swarm::begin(simulator, &cluster.weather, cluster.nodes());
         for node in cluster.nodes() {
             lives.boot(node, cluster.settings(node));
         }
@@ -150,6 +155,11 @@ impl SimulationWorld {
             }
             self.simulator.sleep(READY_LOOK).await;
         }
+    }
+
+    /// How often rare things happened so far, by name.
+    pub fn counters(&self) -> BTreeMap<String, u64> {
+        coverage::counters(&self.simulator, &self.nodes(), self.lives.elections())
     }
 
     /// Nodes that ended by themselves so far, in order of time: one sentence each.

@@ -1,0 +1,28 @@
+//! How often rare things happened in a run: what a sweep that found nothing has at least tried.
+
+use std::collections::BTreeMap;
+
+use tribunal_history::NodeId;
+use tribunal_simulation::{Place, World as Simulator};
+
+/// What was counted, by name; what never happened is there with 0.
+pub(super) fn counters(simulator: &Simulator, nodes: &[NodeId], elections: u64) -> BTreeMap<String, u64> {
+    let mut counters: BTreeMap<String, u64> = BTreeMap::new();
+    let mut add = |name: &str, count: u64| *counters.entry(name.to_owned()).or_default() += count;
+    add("elections", elections);
+    for &from in nodes {
+        for &to in nodes.iter().filter(|to| **to != from) {
+            let link = simulator.link_counters(Place::Node(from), Place::Node(to));
+            add("messages-lost", link.lost);
+            add("messages-duplicated", link.duplicated);
+            add("messages-reordered", link.reordered);
+            add("messages-cut", link.cut);
+        }
+        let disk = simulator.disk_counters(from);
+        add("crashes-with-unsynced-writes", disk.crashes_with_unsynced);
+        add("torn-writes", disk.torn_writes);
+        add("names-lost", disk.names_lost);
+    }
+    add("points-acted", simulator.buggified().values().sum());
+    counters
+}

@@ -1,0 +1,213 @@
+//! Each seed draws its own configuration (swarm testing, Groce et al. 2012): what is always on hides what needs it off.
+//!
+//! A seed that draws three nodes over a perfect network is as useful as one that draws five over a bad one. Each
+//! aspect has a stream of random numbers of its own, so that what is given by hand moves nothing else.
+
+use std::time::Duration;
+
+use rand::RngExt as _;
+use rand_chacha::ChaCha8Rng;
+use tribunal_env::{Purpose, Stream, seeded};
+use tribunal_history::{NodeId, Weather};
+use tribunal_simulation::{Buggify, Delay, DiskSettings, LinkSettings, World as Simulator};
+use tribunal_store::consensus::ENTRIES_KEPT;
+use tribunal_store::wal;
+
+/// Entries between snapshots where none are wanted, as in real nodes.
+const SNAPSHOT_COUNT: u64 = 100_000;
+
+/// What a seed draws of the cluster and its clients, where nothing is given by hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// How many nodes.
+    pub nodes: u16,
+    /// How many keys.
+    pub keys: u32,
+    /// Between heartbeats of a leader.
+    pub heartbeat: Duration,
+    /// Without a heartbeat until a follower stands for election.
+    pub election: Duration,
+}
+
+/// What is drawn.
+#[derive(Clone, Copy)]
+enum Aspect {
+    Nodes = 0,
+    Keys = 1,
+    Timers = 2,
+    Delays = 3,
+    Losses = 4,
+    Disks = 5,
+    Points = 6,
+    Log = 7,
+}
+
+fn rng(seed: u64, aspect: Aspect) -> ChaCha8Rng {
+    let stream = Stream {
+        purpose: Purpose::Weather,
+        a: aspect as u64,
+        b: 0,
+    };
+    seeded(seed, 0, stream)
+}
+
+/// The cluster and the load of a seed.
+pub fn shape(seed: u64) -> Shape {
+    // Five nodes cost twice as much as three and find little more.
+    let nodes = if rng(seed, Aspect::Nodes).random_ratio(1, 5) {
+        5
+    } else {
+        3
+    };
+    let keys = rng(seed, Aspect::Keys).random_range(3..=12);
+    let timers = &mut rng(seed, Aspect::Timers);
+    // The shortest are still longer than the longest usual delay and sync together; the longest leave a fault of
+    // the default schedule time for an election.
+    let election_ms: u64 = timers.random_range(3..=10) * 100;
+    let heartbeat_ms = election_ms / timers.random_range(5..=10);
+    Shape {
+        nodes,
+        keys,
+        heartbeat: Duration::from_millis(heartbeat_ms),
+        election: Duration::from_millis(election_ms),
+    }
+}
+
+/// The weather of a seed.
+pub fn weather(seed: u64) -> Weather {
+    let calm = calm();
+    let delays = &mut rng(seed, Aspect::Delays);
+    let delay_max_us = delays.random_range(500..=10_000);
+    let delay_tail_ppm = delays.random_range(0..=20_000);
+    let losses = &mut rng(seed, Aspect::Losses);
+    // Each trouble is off in half of the seeds.
+    let mut ppm = |max: u32| {
+        let (is_on, ppm) = (losses.random_bool(0.5), losses.random_range(0..=max));
+        if is_on { ppm } else { 0 }
+    };
+    let (loss_ppm, duplication_ppm, reordering_ppm) = (ppm(20_000), ppm(50_000), ppm(50_000));
+    let disks = &mut rng(seed, Aspect::Disks);
+    let sync_max_us = disks.random_range(300..=8_000);
+    let sync_tail_ppm = disks.random_range(0..=40_000);
+    let points = &mut rng(seed, Aspect::Points);
+    let (is_on, points_act_ppm) = (points.random_bool(0.5), points.random_range(1_000..=20_000));
+    let log = &mut rng(seed, Aspect::Log);
+    // Small segments make the log turn to new ones all the time.
+    let segment_bytes = 1 << log.random_range(14..=24_u32);
+    Weather {
+        segment_bytes,
+        delay_max_us,
+        delay_tail_ppm,
+        loss_ppm,
+        duplication_ppm,
+        reordering_ppm,
+        sync_max_us,
+        sync_tail_ppm,
+        points_enabled_ppm: if is_on { 250_000 } else { 0 },
+        points_act_ppm,
+        ..calm
+    }
+}
+
+/// The weather in which nothing goes wrong but what the schedule says.
+pub fn calm() -> Weather {
+    let (links, disk) = (LinkSettings::default(), DiskSettings::default());
+    let us = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+    let ppm = |probability: f64| (probability * 1e6).round() as u32;
+    Weather {
+        segment_bytes: wal::Settings::default().segment_bytes,
+        snapshot_count: SNAPSHOT_COUNT,
+        entries_kept: ENTRIES_KEPT,
+        delay_min_us: us(links.delay.min),
+        delay_max_us: us(links.delay.max),
+        delay_tail_ppm: ppm(links.delay.tail_chance),
+        delay_tail_max_us: us(links.delay.tail_max),
+        loss_ppm: ppm(links.loss),
+        duplication_ppm: ppm(links.duplication),
+        reordering_ppm: ppm(links.reordering),
+        sync_min_us: us(disk.sync.min),
+        sync_max_us: us(disk.sync.max),
+        sync_tail_ppm: ppm(disk.sync.tail_chance),
+        sync_tail_max_us: us(disk.sync.tail_max),
+        points_enabled_ppm: 0,
+        points_act_ppm: 0,
+    }
+}
+
+/// How links behave in this weather.
+pub fn links(weather: &Weather) -> LinkSettings {
+    LinkSettings {
+        delay: delay(
+            (weather.delay_min_us, weather.delay_max_us),
+            (weather.delay_tail_ppm, weather.delay_tail_max_us),
+        ),
+        loss: probability(weather.loss_ppm),
+        duplication: probability(weather.duplication_ppm),
+        reordering: probability(weather.reordering_ppm),
+        ..LinkSettings::default()
+    }
+}
+
+/// How disks behave in this weather.
+pub fn disk(weather: &Weather) -> DiskSettings {
+    DiskSettings {
+        sync: delay(
+            (weather.sync_min_us, weather.sync_max_us),
+            (weather.sync_tail_ppm, weather.sync_tail_max_us),
+        ),
+        ..DiskSettings::default()
+    }
+}
+
+/// Lets this weather begin.
+pub(super) fn begin(simulator: &Simulator, weather: &Weather, nodes: impl IntoIterator<Item = NodeId>) {
+    simulator.set_links(links(weather));
+    for node in nodes {
+        simulator.set_disk(node, disk(weather));
+    }
+    simulator.set_buggify(Buggify {
+        enabled: probability(weather.points_enabled_ppm),
+        acts: probability(weather.points_act_ppm),
+    });
+}
+
+fn delay((min_us, max_us): (u64, u64), (tail_ppm, tail_max_us): (u32, u64)) -> Delay {
+    let min = Duration::from_micros(min_us);
+    let max = Duration::from_micros(max_us).max(min);
+    Delay {
+        min,
+        max,
+        tail_chance: probability(tail_ppm),
+        tail_max: Duration::from_micros(tail_max_us).max(max),
+    }
+}
+
+fn probability(ppm: u32) -> f64 {
+    f64::from(ppm.min(1_000_000)) / 1e6
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seeds_draw_different_worlds_and_each_one_its_own_again() {
+        let all: Vec<(Shape, Weather)> = (0..50).map(|seed| (shape(seed), weather(seed))).collect();
+        assert!(all.iter().any(|(shape, _)| shape.nodes == 5) && all.iter().any(|(shape, _)| shape.nodes == 3));
+        assert!(all.iter().any(|(_, weather)| weather.loss_ppm == 0));
+        assert!(
+            all.iter()
+                .any(|(_, weather)| weather.loss_ppm > 0 && weather.points_enabled_ppm > 0)
+        );
+        for (seed, (shape_before, weather_before)) in (0..).zip(&all) {
+            assert_eq!((shape(seed), &weather(seed)), (*shape_before, weather_before));
+            assert!(shape_before.election >= shape_before.heartbeat * 5);
+        }
+    }
+
+    #[test]
+    fn calm_weather_is_the_simulators_default() {
+        assert_eq!(links(&calm()), LinkSettings::default());
+        assert_eq!(disk(&calm()), DiskSettings::default());
+    }
+}
