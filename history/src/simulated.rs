@@ -136,6 +136,8 @@ pub struct SeedOutcome {
     pub faults: BTreeMap<FaultKind, [u64; 2]>,
     /// How often rare things happened, by name.
     pub counters: BTreeMap<String, u64>,
+    /// Its run directory; none if it was not written.
+    pub dir: Option<String>,
 }
 
 impl Record for SeedOutcome {

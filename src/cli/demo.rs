@@ -24,7 +24,7 @@ pub fn run(args: DemoArgs) -> u8 {
     // The seed is fixed, so that the same faults come for everybody. A client of a leader that is cut off hangs at
     // its first read; with many clients some write before that, which is what shows a lost write.
     let mut run = RunArgs::from_words(&["--name=demo", "--time-limit=15s", "--seed=1", "--concurrency=6n"]);
-    run.plant(Some(&args.defect), args.runs_dir);
+    run.plant(&args.defect, args.runs_dir);
     let plan = match run.plan() {
         Ok(plan) => plan,
         Err(error) => {

@@ -58,6 +58,9 @@ enum Verb {
     Node(Box<node::NodeArgs>),
     /// List workloads, faults, defects, specifications or systems
     List(list::ListArgs),
+    /// Run seeds from standard input
+    #[command(name = "__seeds", hide = true)]
+    Seeds(simulate::WorkerArgs),
     /// Become another program under the tool's eyes
     #[command(name = "__child", hide = true)]
     Child(child::ChildArgs),
@@ -90,6 +93,7 @@ pub fn main() -> ExitCode {
         Some(Verb::Cluster(args)) => cluster::run(args),
         Some(Verb::Node(args)) => node::run(*args),
         Some(Verb::List(args)) => list::run(args),
+        Some(Verb::Seeds(args)) => simulate::run_worker(args),
         Some(Verb::Child(args)) => child::run(args),
     };
     ExitCode::from(code)

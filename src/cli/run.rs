@@ -313,8 +313,23 @@ impl RunArgs {
     }
 
     /// Plants a bug, and puts the run into `runs_dir`.
-    pub fn plant(&mut self, defect: Option<&str>, runs_dir: PathBuf) {
-        self.defect = defect.map(str::to_owned).into_iter().collect();
+    pub fn plant(&mut self, defect: &str, runs_dir: PathBuf) {
+        self.defect = vec![defect.to_owned()];
+        self.runs_dir = runs_dir;
+    }
+
+    /// The arguments that `words` give, everything else by default.
+    ///
+    /// # Errors
+    /// If they are not all flags of `tribunal run`.
+    pub fn parse_words(words: impl IntoIterator<Item = String>) -> anyhow::Result<Self> {
+        let command = RunArgs::augment_args(clap::Command::new("run").no_binary_name(true));
+        let matches = command.try_get_matches_from(words)?;
+        Ok(RunArgs::from_arg_matches(&matches)?)
+    }
+
+    /// Puts the run into this folder.
+    pub fn write_into(&mut self, runs_dir: PathBuf) {
         self.runs_dir = runs_dir;
     }
 
@@ -507,7 +522,7 @@ impl RunArgs {
 }
 
 /// A seed from the system's randomness; printed before anything else, so that it is never lost.
-fn draw_seed() -> anyhow::Result<u64> {
+pub(super) fn draw_seed() -> anyhow::Result<u64> {
     let mut bytes = [0; 8];
     std::fs::File::open("/dev/urandom")
         .and_then(|mut file| file.read_exact(&mut bytes))

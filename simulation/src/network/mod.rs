@@ -56,6 +56,8 @@ pub(crate) struct Network {
     seed: u64,
     members: BTreeMap<MemberId, NodeId>,
     usual: LinkSettings,
+    /// Calls that may arrive twice; none for all of them.
+    copied: Option<&'static [Method]>,
     links: BTreeMap<(Place, Place), Link>,
     services: BTreeMap<Place, Service>,
     /// Machines that are gone: nobody there says even no.
@@ -72,6 +74,7 @@ impl Network {
             seed,
             members: BTreeMap::new(),
             usual: LinkSettings::default(),
+            copied: None,
             links: BTreeMap::new(),
             services: BTreeMap::new(),
             silent: BTreeSet::new(),
@@ -79,6 +82,13 @@ impl Network {
             calls_made: 0,
             pipes: BTreeMap::new(),
             pipes_made: 0,
+        }
+    }
+
+    fn may_copy(&self, packet: &Packet) -> bool {
+        match (packet, self.copied) {
+            (Packet::Request { method, .. }, Some(copied)) => copied.contains(method),
+            _ => true,
         }
     }
 
@@ -147,8 +157,8 @@ impl Kernel {
     /// Sends a message.
     fn transmit(self: &Arc<Self>, from: Place, to: Place, packet: Packet) {
         let now = self.now();
-        let may_copy = matches!((from, to), (Place::Node(_), Place::Node(_)));
         let mut network = lock(&self.network);
+        let may_copy = matches!((from, to), (Place::Node(_), Place::Node(_))) && network.may_copy(&packet);
         let usual = network.usual;
         let link = network.link(from, to);
         let way = link.send(now, &usual, &packet, may_copy);

@@ -14,7 +14,7 @@ pub struct LinkSettings {
     /// a fifth of a second more.
     pub loss: f64,
     /// Probability that a call arrives twice. Only between nodes: a client's request that was doubled would be two
-    /// requests, which no connection does.
+    /// requests, which no connection does. [`World::set_copied`](crate::World::set_copied) says which calls.
     pub duplication: f64,
     /// Probability that a call is overtaken by later ones. Otherwise they arrive in the order of sending.
     pub reordering: f64,

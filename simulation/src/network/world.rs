@@ -1,5 +1,6 @@
 //! What the harness does to the network.
 
+use tribunal_env::Method;
 use tribunal_history::{MemberId, NodeId};
 
 use super::link::{Link, Packet};
@@ -23,6 +24,13 @@ impl World {
     /// How every link behaves that is not told otherwise.
     pub fn set_links(&self, settings: LinkSettings) {
         lock(&self.kernel.network).usual = settings;
+    }
+
+    /// Which calls between nodes may arrive twice, where a link duplicates; all of them unless told otherwise. A
+    /// connection doubles none; what a protocol promises to bear (Raft's own messages) is worth doubling all the same,
+    /// and a command that is forwarded once is not.
+    pub fn set_copied(&self, methods: &'static [Method]) {
+        lock(&self.kernel.network).copied = Some(methods);
     }
 
     /// How one direction between two places behaves; none for as every other.

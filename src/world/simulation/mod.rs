@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use tribunal_history::{MemberId, NodeId, Weather};
 use tribunal_simulation::{Place, SimEnv, World as Simulator};
-use tribunal_store::consensus::{NodeSettings, Peer, member_id};
+use tribunal_store::consensus::{MAY_ARRIVE_TWICE, NodeSettings, Peer, member_id};
 use tribunal_store::defect::Defects;
 use tribunal_store::wal;
 
@@ -119,6 +119,7 @@ impl SimulationWorld {
             let lives = Arc::clone(&lives);
             move |recorded| lives.hear(recorded)
         });
+        simulator.set_copied(MAY_ARRIVE_TWICE);
         swarm::begin(simulator, &cluster.weather, cluster.nodes());
         for node in cluster.nodes() {
             lives.boot(node, cluster.settings(node));

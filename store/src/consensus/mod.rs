@@ -38,3 +38,4 @@ pub use log::LogStore;
 pub use machine::Machine;
 pub use node::{ENTRIES_KEPT, Node, NodeSettings, StartError};
 pub use types::{Member, Proposal, Reply, Types};
+pub use wire::MAY_ARRIVE_TWICE;

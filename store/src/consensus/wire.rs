@@ -17,6 +17,10 @@ pub(super) const PROPOSE: Method = "kv/propose";
 pub(super) const READ_INDEX: Method = "kv/read-index";
 pub(super) const MEET: Method = "member/meet";
 
+/// Calls that may be executed twice without harm: Raft's messages, which bear it by design, and questions. A command
+/// that is forwarded is not among them: executed twice it is two commands.
+pub const MAY_ARRIVE_TWICE: &[Method] = &[APPEND, VOTE, PRE_VOTE, READ_INDEX, MEET];
+
 /// A command that a follower forwards.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Forwarded {
