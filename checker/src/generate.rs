@@ -15,6 +15,7 @@
 use std::collections::BTreeMap;
 
 use crate::linearizability::{Entry, Partition};
+use crate::spec::etcd_kv::{self, EtcdKv, Txn};
 use crate::spec::{CasRegister, Kv, Register, Spec, cas_register, kv, register};
 
 /// What a history is made of.
@@ -128,6 +129,33 @@ pub fn ten_lists(shape: &Shape) -> Vec<Entry<Kv>> {
             },
         }
     })
+}
+
+/// A hundred keys of one store with revisions: gets, puts, compare-and-sets. Answers have the revision in their header and
+/// the values, as a workload of registers records them.
+pub fn revisions(shape: &Shape) -> Vec<Entry<EtcdKv>> {
+    let mut last = 0i64;
+    let mut entries = shape.history::<EtcdKv>(move |draw, _| {
+        last += 1;
+        let key = format!("k{}", draw.below(100));
+        etcd_kv::Op::Txn(match draw.below(4) {
+            0..2 => Txn::get(&key),
+            _ => Txn::put(&key, last),
+        })
+    });
+    for ret in entries.iter_mut().filter_map(|entry| entry.ret.as_mut()) {
+        let answers = ret.txn.as_mut().map(|txn| &mut txn.answers);
+        for answer in answers.into_iter().flatten() {
+            match answer {
+                etcd_kv::Answer::Range { kvs, .. } => kvs.iter_mut().for_each(|kv| {
+                    (kv.modified, kv.created, kv.version, kv.lease) = (None, None, None, None);
+                }),
+                etcd_kv::Answer::Put { prev } => *prev = None,
+                _ => {}
+            }
+        }
+    }
+    entries
 }
 
 /// The entries of each key by themselves.

@@ -12,8 +12,8 @@ use crate::linearizability::rounds::{Decision, Decisions, Engine, decide};
 use crate::linearizability::{Entry, HardSpot, Partition, verify};
 use crate::minimise::minimise;
 use crate::spec::{
-    CasRegister, Counter, FifoQueue, Kv, MultiRegister, Mutex, ParseOperation, Recorded, Register, Set, UniqueIds,
-    UnorderedQueue,
+    CasRegister, Counter, EtcdKv, FifoQueue, Kv, MultiRegister, Mutex, ParseOperation, Recorded, Register, Set,
+    UniqueIds, UnorderedQueue,
 };
 
 /// What a judgement may cost.
@@ -29,6 +29,9 @@ pub struct Options {
     pub minimise_steps: u64,
     /// How many counterexamples are worked out, of the partitions that have one.
     pub findings_max: usize,
+    /// Whether everything that changed the store since it was made is in the history, so that a revision that nobody can
+    /// have made is a violation. Where that is not known, such a revision leaves the question open. Only `etcd-kv` asks.
+    pub owns_store: bool,
 }
 
 impl Default for Options {
@@ -40,6 +43,7 @@ impl Default for Options {
             memory_bytes: 4 << 30,
             minimise_steps: 20_000_000,
             findings_max: 8,
+            owns_store: false,
         }
     }
 }
@@ -99,7 +103,7 @@ pub struct Specification {
     pub name: &'static str,
     /// What it says, in one line.
     pub summary: &'static str,
-    judge: fn(&[Event], &Options) -> Result<Judgement, JudgeError>,
+    pub(crate) judge: fn(&[Event], &Options) -> Result<Judgement, JudgeError>,
 }
 
 const fn specification<S: Recorded>() -> Specification {
@@ -115,6 +119,11 @@ pub fn specifications() -> &'static [Specification] {
     const ALL: &[Specification] = &[
         specification::<CasRegister>(),
         specification::<Counter>(),
+        Specification {
+            name: EtcdKv::NAME,
+            summary: EtcdKv::SUMMARY,
+            judge: crate::revisions::judge,
+        },
         specification::<FifoQueue>(),
         specification::<Kv>(),
         specification::<MultiRegister>(),
@@ -221,13 +230,24 @@ pub fn partitions<S: Recorded>(operations: &[Operation]) -> Result<Vec<Partition
             continue;
         }
         let end = operation.completed.filter(|_| operation.ending == Ending::Ok);
+        let call = if S::may_be_stale(&op) { 0 } else { operation.invoked.0 };
         entries.push(Entry {
             id,
             op,
             ret,
-            call: operation.invoked.0,
+            call,
             end: end.map(|seq| seq.0),
         });
+        if let Some(op) = S::may_follow(operation) {
+            let entries = by_key.entry(S::partition(&op).map(str::to_owned)).or_default();
+            entries.push(Entry {
+                id,
+                op,
+                ret: None,
+                call: operation.invoked.0,
+                end: None,
+            });
+        }
     }
     Ok(by_key
         .into_iter()

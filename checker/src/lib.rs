@@ -43,6 +43,7 @@ pub mod generate;
 pub mod judge;
 pub mod linearizability;
 pub mod minimise;
+pub mod revisions;
 pub mod spec;
 
 pub use judge::{JudgeError, Judgement, Options, Specification, judge, judge_as, specifications};

@@ -135,6 +135,9 @@ pub enum AnomalyClass {
     PhantomValue,
     /// An operation that definitely failed took effect.
     FailedTookEffect,
+    /// The values can be explained, the revisions that came with them cannot: one stands for two changes, goes back in
+    /// time, was made by nobody, or does not show what it should.
+    RevisionContract,
     /// No order explains the operations, and no narrower name fits.
     NotLinearizable,
 }
@@ -148,6 +151,7 @@ impl AnomalyClass {
             Self::LostUpdate => "lost-update",
             Self::PhantomValue => "phantom-value",
             Self::FailedTookEffect => "failed-took-effect",
+            Self::RevisionContract => "revision-contract",
             Self::NotLinearizable => "not-linearizable",
         }
     }
@@ -160,6 +164,7 @@ impl AnomalyClass {
             Self::LostUpdate => "lost update",
             Self::PhantomValue => "value that nobody wrote",
             Self::FailedTookEffect => "failed operation took effect",
+            Self::RevisionContract => "revision contract violated",
             Self::NotLinearizable => "not linearizable",
         }
     }

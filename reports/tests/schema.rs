@@ -269,7 +269,9 @@ fn every_name_of_an_enumeration_is_in_the_schema() {
             .map(|name| name.as_str().expect("a name").to_owned())
             .collect()
     };
-    use AnomalyClass::{FailedTookEffect, LostUpdate, LostWrite, NotLinearizable, PhantomValue, StaleRead};
+    use AnomalyClass::{
+        FailedTookEffect, LostUpdate, LostWrite, NotLinearizable, PhantomValue, RevisionContract, StaleRead,
+    };
     use CauseCode as C;
     use RunOutcome as R;
     assert_eq!(listed(&["fault_kind"]), names(FaultKind::ALL));
@@ -311,6 +313,7 @@ fn every_name_of_an_enumeration_is_in_the_schema() {
             LostUpdate,
             PhantomValue,
             FailedTookEffect,
+            RevisionContract,
             NotLinearizable
         ])
     );

@@ -13,7 +13,7 @@ use crate::minimise::Minimal;
 use crate::spec::{Class, Recorded};
 
 mod before;
-mod circumstances;
+pub(crate) mod circumstances;
 mod lineage;
 mod sentence;
 mod story;
@@ -109,7 +109,8 @@ pub fn finding<S: Recorded>(case: &Case<'_, S>) -> Finding {
     }
 }
 
-fn draw<S: Recorded>(operation: &Operation) -> DrawnOperation {
+/// An operation as a finding has it.
+pub(crate) fn draw<S: Recorded>(operation: &Operation) -> DrawnOperation {
     DrawnOperation {
         process: operation.process,
         node: operation.node,

@@ -17,6 +17,7 @@ pub mod lists;
 mod prepare;
 pub mod rounds;
 pub mod wgl;
+pub mod witness;
 pub mod zones;
 
 pub use certificate::{CertificateError, verify};

@@ -15,6 +15,7 @@ use tribunal_history::{Operation, Seq, Value};
 
 pub mod cas_register;
 pub mod counter;
+pub mod etcd_kv;
 mod fields;
 pub mod fifo_queue;
 pub mod kv;
@@ -28,6 +29,7 @@ pub mod unordered_queue;
 
 pub use cas_register::CasRegister;
 pub use counter::Counter;
+pub use etcd_kv::EtcdKv;
 pub use fields::Fields;
 pub use fifo_queue::FifoQueue;
 pub use kv::Kv;
@@ -174,6 +176,19 @@ pub trait Recorded: Spec {
     fn observes(op: &Self::Op, ret: &Self::Ret) -> bool {
         let class = Self::class(op, Some(ret));
         class.observed().is_some() || matches!(class, Class::Differs(_))
+    }
+
+    /// Whether any state before the end of this operation will do for it, as for a serializable read of etcd: then only
+    /// its end counts.
+    fn may_be_stale(op: &Self::Op) -> bool {
+        let _ = op;
+        false
+    }
+
+    /// What nobody asks for but what may happen once, at any time after this operation began: a lease that expires.
+    fn may_follow(operation: &Operation) -> Option<Self::Op> {
+        let _ = operation;
+        None
     }
 
     /// The operation for people, such as `read k2 → 17`.
