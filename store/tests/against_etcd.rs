@@ -20,7 +20,9 @@ use tonic::codegen::{Body as HttpBody, Bytes, StdError};
 use tonic::transport::{Channel, Endpoint};
 use tribunal_history::{LogIndex, MemberId, Term};
 use tribunal_proto::etcdserverpb::kv_client::KvClient;
-use tribunal_proto::etcdserverpb::{DeleteRangeResponse, PutResponse, RangeResponse, ResponseHeader, TxnResponse};
+use tribunal_proto::etcdserverpb::{
+    CompactionResponse, DeleteRangeResponse, PutResponse, RangeResponse, ResponseHeader, TxnResponse,
+};
 use tribunal_proto::peer::Command;
 use tribunal_store::api;
 use tribunal_store::kv::Kv;
@@ -71,6 +73,7 @@ enum Answer {
     Put(PutResponse),
     DeleteRange(DeleteRangeResponse),
     Txn(TxnResponse),
+    Compact(CompactionResponse),
 }
 
 /// Asks, and drops from the answer what differs between clusters.
@@ -98,6 +101,10 @@ where
             .txn(request)
             .await
             .map(|response| Answer::Txn(response.into_inner())),
+        Call::Compact(request) => client
+            .compact(request)
+            .await
+            .map(|response| Answer::Compact(response.into_inner())),
     };
     let mut answer = answer.map_err(|status| (status.code() as i32, status.message().to_owned()))?;
     let header = match &mut answer {
@@ -105,6 +112,7 @@ where
         Answer::Put(response) => &mut response.header,
         Answer::DeleteRange(response) => &mut response.header,
         Answer::Txn(response) => &mut response.header,
+        Answer::Compact(response) => &mut response.header,
     };
     *header = header.map(|header| ResponseHeader {
         revision: header.revision,

@@ -12,8 +12,8 @@ use tribunal_proto::etcdserverpb::compare::TargetUnion;
 use tribunal_proto::etcdserverpb::request_op::Request as Op;
 use tribunal_proto::etcdserverpb::response_op::Response;
 use tribunal_proto::etcdserverpb::{
-    Compare, DeleteRangeRequest, DeleteRangeResponse, PutRequest, PutResponse, RangeRequest, RangeResponse, RequestOp,
-    ResponseHeader, ResponseOp, TxnRequest, TxnResponse,
+    CompactionResponse, Compare, DeleteRangeRequest, DeleteRangeResponse, PutRequest, PutResponse, RangeRequest,
+    RangeResponse, RequestOp, ResponseHeader, ResponseOp, TxnRequest, TxnResponse,
 };
 use tribunal_proto::mvccpb::KeyValue;
 use tribunal_proto::peer::{Command, command, command_reply};
@@ -38,7 +38,7 @@ proptest! {
 
     #[test]
     fn answers_are_those_of_the_model(calls in vec(requests::call(REVISIONS), 1..40)) {
-        let (mut kv, mut model) = (Kv::new(), Model { changes: Vec::new(), revision: 1 });
+        let (mut kv, mut model) = (Kv::new(), Model { changes: Vec::new(), revision: 1, compacted: -1 });
         for call in calls {
             step(&mut kv, &mut model, call)?;
             prop_assert_eq!(kv.revision().0, model.revision);
@@ -48,7 +48,11 @@ proptest! {
             prop_assert_eq!(kv.range(&all), model.range(&all, model.revision), "at {}", revision);
         }
         let copy = Kv::decode(kv.encode()).expect("decodes");
-        prop_assert_eq!(copy, kv);
+        prop_assert_eq!(copy.encode(), kv.encode());
+        for revision in 1..=model.revision {
+            let all = RangeRequest { key: "\0".into(), range_end: "\0".into(), revision, ..RangeRequest::default() };
+            prop_assert_eq!(copy.range(&all), kv.range(&all), "a copy at {}", revision);
+        }
     }
 }
 
@@ -72,6 +76,7 @@ fn step(kv: &mut Kv, model: &mut Model, call: Call) -> Result<(), TestCaseError>
         }
         Call::Put(request) => command::Request::Put(request),
         Call::DeleteRange(request) => command::Request::DeleteRange(request),
+        Call::Compact(request) => command::Request::Compact(request),
     };
     let expected = match &request {
         command::Request::Put(request) => model.check(request, &model.now()).map(|()| {
@@ -85,6 +90,7 @@ fn step(kv: &mut Kv, model: &mut Model, call: Call) -> Result<(), TestCaseError>
             Ok(command_reply::Response::DeleteRange(response))
         }
         command::Request::Txn(request) => model.txn(request).map(command_reply::Response::Txn),
+        command::Request::Compact(request) => model.compact(request.revision).map(command_reply::Response::Compact),
     };
     let expected = expected.unwrap_or_else(|error| command_reply::Response::Error(error.into()));
     let reply = kv.apply(&Command {
@@ -101,6 +107,8 @@ type State = BTreeMap<Bytes, KeyValue>;
 struct Model {
     changes: Vec<(i64, Bytes, Option<Bytes>)>,
     revision: i64,
+    /// What came before is not told any more.
+    compacted: i64,
 }
 
 impl Model {
@@ -129,15 +137,32 @@ impl Model {
         self.at(self.revision)
     }
 
+    fn compact(&mut self, revision: i64) -> Result<CompactionResponse, KvError> {
+        if revision <= self.compacted {
+            return Err(KvError::Compacted);
+        }
+        if revision > self.revision {
+            return Err(KvError::FutureRevision);
+        }
+        self.compacted = revision;
+        Ok(CompactionResponse {
+            header: header(self.revision),
+        })
+    }
+
     fn range(&self, request: &RangeRequest, current: i64) -> Result<RangeResponse, KvError> {
         if request.revision > current {
             return Err(KvError::FutureRevision);
         }
-        let state = self.at(if request.revision <= 0 {
+        let revision = if request.revision <= 0 {
             current
         } else {
             request.revision
-        });
+        };
+        if revision < self.compacted {
+            return Err(KvError::Compacted);
+        }
+        let state = self.at(revision);
         let mut kvs = inside(&state, &request.key, &request.range_end);
         let count = kvs.len() as i64;
         let limit = if request.limit <= 0 {
@@ -244,6 +269,9 @@ impl Model {
         })?;
         before.check_all(request, &state, &|operation| match operation {
             Op::RequestRange(range) if range.revision > before.revision => Err(KvError::FutureRevision),
+            Op::RequestRange(range) if range.revision != 0 && range.revision < before.compacted => {
+                Err(KvError::Compacted)
+            }
             _ => Ok(()),
         })?;
         let mut response = self.execute(request, &state, length);

@@ -547,19 +547,60 @@ fn members_status_and_alarms() {
     });
 }
 
+/// What was compacted is refused, as is what is still to come; the newest state stays.
+#[test]
+fn states_before_a_compaction_are_gone() {
+    block_on(async {
+        let single = Single::default();
+        let mut kv = single.kv();
+        for value in ["1", "2", "3"] {
+            let put = pb::PutRequest {
+                key: "k".into(),
+                value: value.into(),
+                ..pb::PutRequest::default()
+            };
+            kv.put(put).await.expect("writes");
+        }
+        for (revision, refusal) in [
+            (3, None),
+            (3, Some("etcdserver: mvcc: required revision has been compacted")),
+            (5, Some("etcdserver: mvcc: required revision is a future revision")),
+        ] {
+            let request = pb::CompactionRequest {
+                revision,
+                physical: true,
+            };
+            let answer = kv.compact(request).await;
+            match refusal {
+                None => assert_eq!(
+                    answer.expect("compacts").into_inner().header.map(|h| h.revision),
+                    Some(4)
+                ),
+                Some(text) => {
+                    let status = answer.expect_err("refused");
+                    assert_eq!((status.code(), status.message()), (Code::OutOfRange, text));
+                }
+            }
+        }
+        for (revision, expected) in [(2, None), (3, Some("2")), (4, Some("3")), (0, Some("3"))] {
+            let request = pb::RangeRequest {
+                key: "k".into(),
+                revision,
+                ..pb::RangeRequest::default()
+            };
+            let read = kv.range(request).await;
+            match expected {
+                Some(value) => assert_eq!(read.expect("reads").into_inner().kvs[0].value, value),
+                None => assert_eq!(read.expect_err("is gone").code(), Code::OutOfRange),
+            }
+        }
+    });
+}
+
 #[test]
 fn what_is_missing_says_so() {
     block_on(async {
         let single = Single::default();
-        let compact = single
-            .kv()
-            .compact(pb::CompactionRequest::default())
-            .await
-            .expect_err("unimplemented");
-        assert_eq!(
-            (compact.code(), compact.message()),
-            (Code::Unimplemented, "KV.Compact is not implemented")
-        );
         let mut maintenance = MaintenanceClient::new(single.routes());
         let raise = pb::AlarmRequest {
             action: 1,

@@ -8,7 +8,7 @@ use tribunal_proto::etcdserverpb::{
 };
 
 use super::gate::Gate;
-use super::{status, unimplemented};
+use super::status;
 use crate::service::{Consensus, KvService};
 
 pub(super) struct Adapter<C> {
@@ -66,7 +66,12 @@ impl<C: Consensus> Kv for Adapter<C> {
             .map_err(status)
     }
 
-    async fn compact(&self, _: Request<CompactionRequest>) -> Result<Response<CompactionResponse>, Status> {
-        unimplemented("KV.Compact")
+    async fn compact(&self, request: Request<CompactionRequest>) -> Result<Response<CompactionResponse>, Status> {
+        let (context, request) = self.gate.enter(request)?;
+        self.service
+            .compact(context, request)
+            .await
+            .map(Response::new)
+            .map_err(status)
     }
 }

@@ -278,6 +278,7 @@ fn acknowledged(reply: &peer::CommandReply) -> Option<Revision> {
         command_reply::Response::Put(put) => &put.header,
         command_reply::Response::DeleteRange(delete) => &delete.header,
         command_reply::Response::Txn(txn) => &txn.header,
+        command_reply::Response::Compact(compact) => &compact.header,
     };
     let revision = |header: &ResponseHeader| Revision(header.revision);
     Some(header.as_ref().map(revision).unwrap_or_default())

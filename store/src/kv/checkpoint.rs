@@ -60,7 +60,8 @@ impl Kv {
             digest,
         }));
         for (key, history) in &self.keys {
-            history.versions().iter().for_each(|version| writer.add(key, version));
+            let versions = history.since(compacted);
+            versions.iter().for_each(|version| writer.add(key, version));
         }
         writer.finish()
     }
@@ -75,6 +76,20 @@ impl Kv {
             decoder.add(&bytes)?;
         }
         decoder.finish()
+    }
+}
+
+impl Kv {
+    /// Finds what later compactions will forget.
+    fn note_superseded(&mut self) {
+        let mut changes = Vec::new();
+        for (key, history) in &self.keys {
+            let versions = history.versions().iter().enumerate();
+            let leaves = versions.filter(|(place, version)| *place > 0 || version.is_deleted());
+            changes.extend(leaves.map(|(_, version)| (version.main, version.sub, key.clone())));
+        }
+        changes.sort_unstable();
+        self.superseded = changes.into_iter().map(|(main, _, key)| (main, key)).collect();
     }
 }
 
@@ -161,11 +176,12 @@ impl Decoder {
                     return Err(self.damaged(what));
                 }
             }
-            (Content::Tail(tail), Some(_)) => {
+            (Content::Tail(tail), Some(kv)) => {
                 let hash = self.hash.digest128().to_le_bytes();
                 if tail.chunks != self.chunks as u64 || tail.hash[..] != hash {
                     return Err(CheckpointError::Hash);
                 }
+                kv.note_superseded();
                 self.complete = true;
             }
             (Content::Head(_), Some(_)) => return Err(self.damaged("it is a second head")),

@@ -90,6 +90,26 @@ impl History {
         self.versions.last().expect("a key that is known has a version")
     }
 
+    /// The versions that states from revision `compacted` on can see.
+    pub fn since(&self, compacted: i64) -> &[Version] {
+        &self.versions[self.forgotten(compacted)..]
+    }
+
+    /// How many versions no state from revision `compacted` on can see: all that came before the one it sees, and
+    /// that one as well if it is a delete.
+    fn forgotten(&self, compacted: i64) -> usize {
+        let later = self.versions.partition_point(|version| version.main <= compacted);
+        match later.checked_sub(1) {
+            Some(seen) if !self.versions[seen].is_deleted() => seen,
+            _ => later,
+        }
+    }
+
+    /// Takes away what [`History::since`] leaves out. A history without versions is to be removed.
+    pub fn forget(&mut self, compacted: i64) -> Vec<Version> {
+        self.versions.drain(..self.forgotten(compacted)).collect()
+    }
+
     pub fn versions(&self) -> &[Version] {
         &self.versions
     }

@@ -11,12 +11,15 @@
 //! Commands are checked against the state here and nowhere else; what can be checked without the state is
 //! checked before a command is proposed (`crate::service`).
 //!
-//! Left out, with room kept: leases (each lease that is named is not found), compaction (nothing raises
-//! `compacted` yet, but reads respect it) and the events that watchers see.
+//! A compaction forgets at once: states before its revision cannot be asked for any more, and a checkpoint leaves out
+//! what only they need. The memory is given back step by step, with the commands that follow ([`compaction`]).
+//!
+//! Left out, with room kept: leases (each lease that is named is not found) and the events that watchers see.
 //!
 //! Source: etcd, `server/storage/mvcc` and `server/etcdserver/apply`; its documentation, "Data model".
 
 mod checkpoint;
+mod compaction;
 mod error;
 mod history;
 mod range;
@@ -35,6 +38,7 @@ pub use error::KvError;
 pub use range::KeyRange;
 pub use txn::is_read_only;
 
+use compaction::Superseded;
 use history::{History, Version};
 use txn::{Plan, Transaction};
 
@@ -49,6 +53,8 @@ pub struct Kv {
     /// Hash over all changes in order.
     digest: u128,
     size_bytes: u64,
+    /// What a compaction of a later revision will find.
+    superseded: Superseded,
 }
 
 /// What etcd starts with, below any revision that can be asked for.
@@ -69,6 +75,7 @@ impl Kv {
             keys: BTreeMap::new(),
             digest: 0,
             size_bytes: 0,
+            superseded: Superseded::default(),
         }
     }
 
@@ -129,6 +136,7 @@ impl Kv {
         let response = self
             .try_apply(command)
             .unwrap_or_else(|error| command_reply::Response::Error(error.into()));
+        self.reclaim(compaction::STEPS);
         CommandReply {
             response: Some(response),
         }
@@ -149,6 +157,7 @@ impl Kv {
                 let plan = Plan::new(self, request)?;
                 Ok(command_reply::Response::Txn(Transaction::begin(self).execute(&plan)))
             }
+            Some(command::Request::Compact(request)) => self.compact(request).map(command_reply::Response::Compact),
             None => Err(KvError::EmptyCommand),
         }
     }
@@ -162,12 +171,20 @@ impl Kv {
     fn record(&mut self, key: &[u8], version: Version) {
         self.digest = next_digest(self.digest, key, &version);
         self.size_bytes += version.size_bytes(key);
-        match self.keys.get_mut(key) {
-            Some(history) => history.push(version),
-            None => {
-                self.keys
-                    .insert(Bytes::copy_from_slice(key), History::starting_with(version));
+        let (main, is_deleted) = (version.main, version.is_deleted());
+        let known = match self.keys.get_mut(key) {
+            Some(history) => {
+                history.push(version);
+                self.keys.get_key_value(key).map(|(key, _)| key.clone())
             }
+            None => {
+                let key = Bytes::copy_from_slice(key);
+                self.keys.insert(key.clone(), History::starting_with(version));
+                is_deleted.then_some(key)
+            }
+        };
+        if let Some(key) = known {
+            self.superseded.add(main, key);
         }
     }
 }

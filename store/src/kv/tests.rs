@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use tribunal_proto::etcdserverpb::range_request::{SortOrder, SortTarget};
 use tribunal_proto::etcdserverpb::{
-    DeleteRangeRequest, DeleteRangeResponse, PutRequest, PutResponse, RangeRequest, RangeResponse, RequestOp,
-    TxnRequest, TxnResponse, request_op,
+    CompactionRequest, DeleteRangeRequest, DeleteRangeResponse, PutRequest, PutResponse, RangeRequest, RangeResponse,
+    RequestOp, TxnRequest, TxnResponse, request_op,
 };
 use tribunal_proto::mvccpb::KeyValue;
 use tribunal_proto::peer::{Command, command, command_reply};
@@ -404,6 +404,7 @@ fn earlier_revisions() {
         Err(KvError::FutureRevision)
     );
     kv.compacted = 5;
+    kv.reclaim(usize::MAX);
     assert_eq!(
         kv.range(&RangeRequest {
             revision: 4,

@@ -20,6 +20,8 @@ pub mod method {
     pub const DELETE_RANGE: &str = "etcdserverpb.KV/DeleteRange";
     /// Compares, then does one of two lists of operations.
     pub const TXN: &str = "etcdserverpb.KV/Txn";
+    /// Forgets states before a revision.
+    pub const COMPACT: &str = "etcdserverpb.KV/Compact";
     /// Lists the members.
     pub const MEMBER_LIST: &str = "etcdserverpb.Cluster/MemberList";
     /// What a member knows of itself.
@@ -46,6 +48,7 @@ pub async fn dispatch<C: Consensus>(
         method::PUT => encode(&kv().put(context, decode(message)?).await?),
         method::DELETE_RANGE => encode(&kv().delete_range(context, decode(message)?).await?),
         method::TXN => encode(&kv().txn(context, decode(message)?).await?),
+        method::COMPACT => encode(&kv().compact(context, decode(message)?).await?),
         method::MEMBER_LIST => encode(&cluster().member_list(context, decode(message)?).await?),
         method::STATUS => encode(&maintenance().status(context, decode(message)?).await?),
         method::ALARM => encode(&maintenance().alarm(context, decode(message)?).await?),

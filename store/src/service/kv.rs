@@ -6,8 +6,8 @@
 use tribunal_history::Revision;
 use tribunal_proto::etcdserverpb::request_op::Request;
 use tribunal_proto::etcdserverpb::{
-    DeleteRangeRequest, DeleteRangeResponse, PutRequest, PutResponse, RangeRequest, RangeResponse, TxnRequest,
-    TxnResponse,
+    CompactionRequest, CompactionResponse, DeleteRangeRequest, DeleteRangeResponse, PutRequest, PutResponse,
+    RangeRequest, RangeResponse, TxnRequest, TxnResponse,
 };
 use tribunal_proto::peer::{Command, command, command_reply::Response};
 
@@ -99,6 +99,20 @@ impl<C: Consensus> KvService<C> {
         Ok(response)
     }
 
+    /// Forgets states before a revision.
+    ///
+    /// # Errors
+    /// They are forgotten already, or the revision is in the future; see also [`Consensus::propose`].
+    pub async fn compact(&self, context: Context, request: CompactionRequest) -> Result<CompactionResponse, ApiError> {
+        match self.propose(context, command::Request::Compact(request)).await? {
+            Response::Compact(mut response) => {
+                header::fill(&self.consensus, &mut response.header);
+                Ok(response)
+            }
+            other => Err(unexpected(&other)),
+        }
+    }
+
     async fn read<R: Send>(
         &self,
         context: Context,
@@ -154,6 +168,7 @@ fn unexpected(response: &Response) -> ApiError {
         Response::Put(_) => "a put",
         Response::DeleteRange(_) => "a delete",
         Response::Txn(_) => "a txn",
+        Response::Compact(_) => "a compaction",
     };
     ApiError::new(
         Code::Internal,

@@ -6,7 +6,9 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use tribunal_proto::etcdserverpb::compare::TargetUnion;
 use tribunal_proto::etcdserverpb::request_op::Request as Op;
-use tribunal_proto::etcdserverpb::{Compare, DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest};
+use tribunal_proto::etcdserverpb::{
+    CompactionRequest, Compare, DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest,
+};
 
 /// A request to a store.
 #[derive(Clone, Debug)]
@@ -15,6 +17,7 @@ pub enum Call {
     Put(PutRequest),
     DeleteRange(DeleteRangeRequest),
     Txn(TxnRequest),
+    Compact(CompactionRequest),
 }
 
 /// Any request that a client can make; some are refused. `revision` is the newest one that a read asks for; it and
@@ -25,7 +28,14 @@ pub fn call(revision: i64) -> impl Strategy<Value = Call> {
         4 => put().prop_map(Call::Put),
         2 => delete_range().prop_map(Call::DeleteRange),
         5 => txn(revision, 2).prop_map(Call::Txn),
+        1 => compact(revision).prop_map(Call::Compact),
     ]
+}
+
+/// Mostly of a revision that is not far behind, or else nothing would be left to read.
+fn compact(revision: i64) -> impl Strategy<Value = CompactionRequest> {
+    let at = prop_oneof![1 => -2..=revision + 1, 3 => (revision / 2)..=revision];
+    (at, any::<bool>()).prop_map(|(revision, physical)| CompactionRequest { revision, physical })
 }
 
 fn key() -> impl Strategy<Value = Bytes> {
