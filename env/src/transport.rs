@@ -23,6 +23,17 @@ pub trait Transport: Clone + Send + Sync + 'static {
         within: Duration,
     ) -> impl Future<Output = Result<Bytes, CallError>> + Send;
 
+    /// Tells where a member is reached, as the membership says. A transport that has a directory of its own need not
+    /// listen.
+    fn learn(&self, member: MemberId, peer_urls: &[String]) {
+        let _ = (member, peer_urls);
+    }
+
+    /// Tells that a member is none any more.
+    fn forget(&self, member: MemberId) {
+        let _ = member;
+    }
+
     /// Opens an ordered stream in both directions, which breaks as a whole.
     fn stream(&self, to: MemberId, method: Method) -> impl Future<Output = Result<Self::Stream, CallError>> + Send;
 }

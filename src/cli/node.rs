@@ -45,6 +45,9 @@ pub struct NodeArgs {
     /// Members to begin with: NAME=URL,NAME=URL,…; by default this one alone
     #[arg(long, value_delimiter = ',', value_name = "MEMBERS")]
     initial_cluster: Vec<String>,
+    /// `new`, or `existing`: this member is added to a cluster that runs; `--initial-cluster` names who is there
+    #[arg(long, default_value = "new", value_parser = ["new", "existing"], value_name = "STATE")]
+    initial_cluster_state: String,
     /// Keeps clusters apart
     #[arg(long, default_value = "tribunal-cluster", value_name = "TOKEN")]
     initial_cluster_token: String,
@@ -144,6 +147,7 @@ fn config(args: NodeArgs) -> Result<NodeConfig, String> {
         listen_peer_urls: args.listen_peer_urls,
         advertise_peer_urls,
         initial_cluster,
+        joins: args.initial_cluster_state == "existing",
         cluster_token: args.initial_cluster_token,
         heartbeat_ms: args.heartbeat_interval,
         election_ms: args.election_timeout,

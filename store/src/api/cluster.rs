@@ -8,7 +8,7 @@ use tribunal_proto::etcdserverpb::{
 };
 
 use super::gate::Gate;
-use super::{status, unimplemented};
+use super::status;
 use crate::service::{ClusterService, Consensus};
 
 pub(super) struct Adapter<C> {
@@ -36,22 +36,48 @@ impl<C: Consensus> Cluster for Adapter<C> {
             .map_err(status)
     }
 
-    async fn member_add(&self, _: Request<MemberAddRequest>) -> Result<Response<MemberAddResponse>, Status> {
-        unimplemented("Cluster.MemberAdd")
+    async fn member_add(&self, request: Request<MemberAddRequest>) -> Result<Response<MemberAddResponse>, Status> {
+        let (context, request) = self.gate.enter(request)?;
+        self.service
+            .member_add(context, request)
+            .await
+            .map(Response::new)
+            .map_err(status)
     }
 
-    async fn member_remove(&self, _: Request<MemberRemoveRequest>) -> Result<Response<MemberRemoveResponse>, Status> {
-        unimplemented("Cluster.MemberRemove")
+    async fn member_remove(
+        &self,
+        request: Request<MemberRemoveRequest>,
+    ) -> Result<Response<MemberRemoveResponse>, Status> {
+        let (context, request) = self.gate.enter(request)?;
+        self.service
+            .member_remove(context, request)
+            .await
+            .map(Response::new)
+            .map_err(status)
     }
 
-    async fn member_update(&self, _: Request<MemberUpdateRequest>) -> Result<Response<MemberUpdateResponse>, Status> {
-        unimplemented("Cluster.MemberUpdate")
+    async fn member_update(
+        &self,
+        request: Request<MemberUpdateRequest>,
+    ) -> Result<Response<MemberUpdateResponse>, Status> {
+        let (context, request) = self.gate.enter(request)?;
+        self.service
+            .member_update(context, request)
+            .await
+            .map(Response::new)
+            .map_err(status)
     }
 
     async fn member_promote(
         &self,
-        _: Request<MemberPromoteRequest>,
+        request: Request<MemberPromoteRequest>,
     ) -> Result<Response<MemberPromoteResponse>, Status> {
-        unimplemented("Cluster.MemberPromote")
+        let (context, request) = self.gate.enter(request)?;
+        self.service
+            .member_promote(context, request)
+            .await
+            .map(Response::new)
+            .map_err(status)
     }
 }

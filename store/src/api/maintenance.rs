@@ -49,8 +49,13 @@ impl<C: Consensus> Maintenance for Adapter<C> {
             .map_err(status)
     }
 
-    async fn defragment(&self, _: Request<DefragmentRequest>) -> Result<Response<DefragmentResponse>, Status> {
-        unimplemented("Maintenance.Defragment")
+    async fn defragment(&self, request: Request<DefragmentRequest>) -> Result<Response<DefragmentResponse>, Status> {
+        let (context, request) = self.gate.enter(request)?;
+        self.service
+            .defragment(context, request)
+            .await
+            .map(Response::new)
+            .map_err(status)
     }
 
     async fn hash(&self, _: Request<HashRequest>) -> Result<Response<HashResponse>, Status> {
@@ -65,8 +70,13 @@ impl<C: Consensus> Maintenance for Adapter<C> {
         unimplemented("Maintenance.Snapshot")
     }
 
-    async fn move_leader(&self, _: Request<MoveLeaderRequest>) -> Result<Response<MoveLeaderResponse>, Status> {
-        unimplemented("Maintenance.MoveLeader")
+    async fn move_leader(&self, request: Request<MoveLeaderRequest>) -> Result<Response<MoveLeaderResponse>, Status> {
+        let (context, request) = self.gate.enter(request)?;
+        self.service
+            .move_leader(context, request)
+            .await
+            .map(Response::new)
+            .map_err(status)
     }
 
     async fn downgrade(&self, _: Request<DowngradeRequest>) -> Result<Response<DowngradeResponse>, Status> {

@@ -6,12 +6,13 @@ use bytes::Bytes;
 use openraft::raft::{AppendEntriesRequest, SnapshotResponse, TransferLeaderRequest, VoteRequest};
 use prost::Message as _;
 use tribunal_env::{Clock as _, Env};
+use tribunal_history::MemberId;
 use tribunal_proto::peer;
 
 use super::machine::as_snapshot;
 use super::node::Node;
 use super::types::Types;
-use super::wire::{self, Card, Forwarded, Install, Installed, Piece, Proposed};
+use super::wire::{self, Card, Forwarded, ForwardedChange, Install, Installed, Piece, Proposed, Standing};
 use crate::defect::Defect;
 use crate::points;
 use crate::service::{Code, Context};
@@ -64,11 +65,13 @@ impl<E: Env> PeerHandler<E> {
             }
             wire::VOTE => {
                 let request: VoteRequest<Types<E>> = read(method, &body)?;
+                self.refuse_removed(&request)?;
                 let answer = raft.vote(request).await.map_err(|e| failed(&e))?;
                 Ok(wire::encode(&answer))
             }
             wire::PRE_VOTE => {
                 let request: VoteRequest<Types<E>> = read(method, &body)?;
+                self.refuse_removed(&request)?;
                 let answer = raft.pre_vote(request).await.map_err(|e| failed(&e))?;
                 Ok(wire::encode(&answer))
             }
@@ -96,7 +99,20 @@ impl<E: Env> PeerHandler<E> {
             }
             wire::MEET => {
                 let card: Card = read(method, &body)?;
-                Ok(wire::encode(&self.node.meet(card)))
+                self.node.keep(card);
+                Ok(wire::encode(&self.node.card()))
+            }
+            wire::CHANGE => {
+                let forwarded: ForwardedChange = read(method, &body)?;
+                Ok(wire::encode(&self.node.change_for_peer(forwarded).await))
+            }
+            wire::STANDING => {
+                let member: u64 = read(method, &body)?;
+                Ok(wire::encode(&self.node.standing(member)))
+            }
+            wire::JOIN => {
+                let peer_urls: Vec<String> = read(method, &body)?;
+                Ok(wire::encode(&self.node.welcome(peer_urls)))
             }
             _ => Err(HandlerError::Refused(format!("there is no method {method:?}"))),
         }
@@ -176,6 +192,16 @@ impl<E: Env> PeerHandler<E> {
             }
             _ => Ok(()),
         }
+    }
+
+    /// A member that was removed is no candidate, however it got here.
+    fn refuse_removed(&self, request: &VoteRequest<Types<E>>) -> Result<(), HandlerError> {
+        let candidate = request.vote.leader_id.voted_for;
+        if self.node.standing(candidate) == Standing::Removed {
+            let why = format!("{} was removed from the cluster", MemberId(candidate));
+            return Err(HandlerError::Refused(why));
+        }
+        Ok(())
     }
 
     async fn propose(&self, forwarded: Forwarded) -> Proposed {

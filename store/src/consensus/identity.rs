@@ -42,6 +42,15 @@ pub fn member_id(peer: &Peer, token: &str) -> MemberId {
     MemberId(hash(&[peer.name.as_str(), &urls.join(","), token]))
 }
 
+/// The id of a member that joins: a hash of its peer URLs, the cluster's token, and the term and index of the entry
+/// whose membership it was added to. A number tells attempts apart if an id is taken.
+pub(super) fn joined_id(peer_urls: &[String], token: &str, entry: (u64, u64), attempt: u64) -> MemberId {
+    let mut urls = peer_urls.to_vec();
+    urls.sort();
+    let place = format!("{}-{}-{attempt}", entry.0, entry.1);
+    MemberId(hash(&["joined", &urls.join(","), token, &place]))
+}
+
 /// The id of a cluster: a hash of its members' ids and its token.
 pub fn cluster_id(peers: &[Peer], token: &str) -> u64 {
     let mut members: Vec<_> = peers.iter().map(|peer| member_id(peer, token).to_string()).collect();
@@ -76,5 +85,19 @@ mod tests {
             cluster_id(&[peer("a"), peer("b")], "t"),
             cluster_id(&[peer("b"), peer("a")], "t")
         );
+    }
+
+    #[test]
+    fn who_joins_again_has_another_id() {
+        let urls = peer("a").peer_urls;
+        let first = joined_id(&urls, "t", (1, 7), 0);
+        assert_eq!(first, joined_id(&urls, "t", (1, 7), 0));
+        for other in [
+            joined_id(&urls, "t", (1, 8), 0),
+            joined_id(&urls, "t", (2, 7), 0),
+            joined_id(&urls, "t", (1, 7), 1),
+        ] {
+            assert_ne!(first, other);
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! The state machine as openraft drives it: [`Kv`] in memory, snapshots on disk.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -40,6 +41,8 @@ struct State {
     kv: Kv,
     applied: Option<LogId>,
     membership: StoredMembership,
+    /// Who was a member and is none any more.
+    removed: BTreeSet<u64>,
 }
 
 /// What a snapshot says of itself; its chunks are those of the state.
@@ -48,6 +51,8 @@ struct About {
     meta: SnapshotMeta,
     /// The chain that the log had at its last entry.
     chain: Chain,
+    /// Who was a member and is none any more.
+    removed: BTreeSet<u64>,
 }
 
 /// Reads what a snapshot says of itself.
@@ -81,6 +86,11 @@ impl<E: Env> Machine<E> {
     /// Runs `read` on the applied state, under its lock.
     pub fn with_state<R>(&self, read: impl FnOnce(&Kv) -> R) -> R {
         read(&self.read().kv)
+    }
+
+    /// Whether a member was removed, as far as entries are applied here.
+    pub(super) fn is_removed(&self, member: u64) -> bool {
+        self.read().removed.contains(&member)
     }
 
     /// A copy of the applied state, and the index of the next entry.
@@ -140,6 +150,9 @@ impl<E: Env> RaftStateMachine<Types<E>> for Machine<E> {
                         Reply(state.kv.apply(&command))
                     }
                     Payload::Membership(membership) => {
+                        let before: Vec<u64> = state.membership.nodes().map(|(id, _)| *id).collect();
+                        let gone = before.into_iter().filter(|id| membership.get_node(id).is_none());
+                        state.removed.extend(gone);
                         state.membership = StoredMembership::new(Some(log_id), membership);
                         Reply::default()
                     }
@@ -177,12 +190,13 @@ impl<E: Env> RaftStateMachine<Types<E>> for Machine<E> {
                 last_log_id,
                 last_membership: state.membership.clone(),
             },
+            removed: state.removed.clone(),
             chunks: state.kv.encode(),
         }
     }
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, stored: Stored<E>) -> Result<(), io::Error> {
-        let chain = about(&stored)?.chain;
+        let About { chain, removed, .. } = about(&stored)?;
         let kv = self.load(&stored).await?;
         let content = stored.id();
         // At a restart it is the current one already.
@@ -205,7 +219,7 @@ impl<E: Env> RaftStateMachine<Types<E>> for Machine<E> {
             };
             self.tell(origin, last, content, meta);
         }
-        self.enter(meta, kv);
+        self.enter(meta, kv, removed);
         points::pass(&self.env, points::SNAPSHOT_INSTALL_BEFORE_PURGE);
         Ok(())
     }
@@ -244,7 +258,7 @@ impl<E: Env> Machine<E> {
     pub(super) async fn install_late(&self, snapshot: &Snapshot<E>) -> Result<(), io::Error> {
         if self.read().applied > snapshot.meta.last_log_id {
             let kv = self.load(&snapshot.snapshot).await?;
-            self.enter(&snapshot.meta, kv);
+            self.enter(&snapshot.meta, kv, about(&snapshot.snapshot)?.removed);
         }
         Ok(())
     }
@@ -264,12 +278,13 @@ impl<E: Env> Machine<E> {
     }
 
     /// Puts the state that a snapshot holds in the place of the present one.
-    fn enter(&self, meta: &SnapshotMeta, kv: Kv) {
+    fn enter(&self, meta: &SnapshotMeta, kv: Kv, removed: BTreeSet<u64>) {
         {
             let mut state = self.write();
             state.kv = kv;
             state.applied = meta.last_log_id;
             state.membership = meta.last_membership.clone();
+            state.removed = removed;
         }
         self.applied.set(meta.last_log_id.map_or(0, |last| last.index + 1));
     }
@@ -299,6 +314,7 @@ pub struct FrozenState<E: Env> {
     machine: Machine<E>,
     meta: SnapshotMeta,
     chain: Chain,
+    removed: BTreeSet<u64>,
     chunks: Vec<Bytes>,
 }
 
@@ -326,6 +342,7 @@ impl<E: Env> RaftSnapshotBuilder<Types<E>> for FrozenState<E> {
         let about = postcard::to_allocvec(&About {
             meta: meta.clone(),
             chain,
+            removed: std::mem::take(&mut self.removed),
         })
         .map_err(io::Error::other)?;
         let chunks = std::mem::take(&mut self.chunks);

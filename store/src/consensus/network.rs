@@ -47,7 +47,8 @@ impl<E: Env> Network<E> {
 impl<E: Env> RaftNetworkFactory<Types<E>> for Network<E> {
     type Network = Link<E>;
 
-    async fn new_client(&mut self, target: u64, _node: &Member) -> Link<E> {
+    async fn new_client(&mut self, target: u64, node: &Member) -> Link<E> {
+        self.env.transport().learn(MemberId(target), &node.peer_urls);
         // An append is answered after the follower's sync, which may take longer than a heartbeat on a busy disk.
         // Giving up before that would send the same entries again and again.
         self.link(target, self.heartbeat * 4)

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use openraft::errors::{Fatal, InitializeError, RaftError};
 use openraft::{Config, ConfigError, Raft, ServerState, SnapshotPolicy};
 use openraft_rt::{AsyncRuntime, WatchReceiver as _};
-use tribunal_env::{Clock as _, Env, Transport as _};
+use tribunal_env::{Clock as _, Env};
 use tribunal_history::evidence::Role;
 use tribunal_history::{Evidence, LogIndex, MemberId, NodeId, Revision, Term};
 use tribunal_proto::peer;
@@ -19,10 +19,12 @@ use super::machine::{Machine, as_snapshot};
 use super::network::Network;
 use super::read::Reads;
 use super::types::{Member, Types};
-use super::wire::{self, Card};
+use super::wire::{Card, Welcome};
 use crate::defect::{Defect, Defects};
 use crate::kv::Kv;
-use crate::service::{ApiError, Applied, Barrier, Consensus, Context, MemberInfo, NodeStatus};
+use crate::service::{
+    ApiError, Applied, Barrier, ChangedMembers, Consensus, Context, MemberChange, MemberInfo, NodeStatus,
+};
 use crate::wal::snapshot::{ContentId, Incoming};
 use crate::wal::{self, SnapshotStore, Wal, WalError};
 
@@ -32,6 +34,9 @@ pub const ENTRIES_KEPT: u64 = 5_000;
 
 /// Beyond two elections, how long a request may take before the server gives up; as in etcd.
 const REQUEST_TIME: Duration = Duration::from_secs(5);
+
+/// Why a member ends that was removed; see [`Node::failed`].
+pub const REMOVED: &str = "the member has been removed from the cluster for ever; its data are of no use any more";
 
 /// How a member is configured.
 #[derive(Clone, Debug)]
@@ -189,7 +194,8 @@ impl<E: Env> Node<E> {
             }),
         };
         drop(E::Runtime::spawn(node.clone().record_roles()));
-        drop(E::Runtime::spawn(node.clone().meet_all()));
+        drop(E::Runtime::spawn(node.clone().follow_membership()));
+        drop(E::Runtime::spawn(node.clone().promote_pending()));
         Ok(node)
     }
 
@@ -200,6 +206,13 @@ impl<E: Env> Node<E> {
 
     /// Waits until the member cannot go on, and says why.
     pub async fn failed(&self) -> String {
+        match E::Runtime::select2(self.broken(), self.removed()).await {
+            openraft_rt::Select2::First(why) => why,
+            openraft_rt::Select2::Second(()) => REMOVED.to_owned(),
+        }
+    }
+
+    async fn broken(&self) -> String {
         let wal = self.inner.log.wal().clone();
         let mut metrics = self.inner.raft.server_metrics();
         let stopped = async move { while metrics.changed().await.is_ok() {} };
@@ -315,53 +328,47 @@ impl<E: Env> Node<E> {
         }
     }
 
-    /// Takes another member's card and gives the own one.
-    pub(super) fn meet(&self, card: Card) -> Card {
-        self.keep(card);
+    /// What this member tells of itself.
+    pub(super) fn card(&self) -> Card {
         Card {
             member: self.inner.own.0,
+            name: self.inner.settings.name.clone(),
             client_urls: self.inner.settings.client_urls.clone(),
         }
     }
 
-    fn keep(&self, card: Card) {
-        let mut cards = self.inner.cards.lock().unwrap_or_else(PoisonError::into_inner);
-        cards.insert(card.member, card);
+    /// Keeps what another member told of itself.
+    pub(super) fn keep(&self, card: Card) {
+        self.cards().insert(card.member, card);
     }
 
-    /// Tells every other member where clients reach this one, and learns the same from them.
-    async fn meet_all(self) {
-        let settings = &self.inner.settings;
-        let ids = settings.peers.iter().map(|peer| member_id(peer, &settings.token));
-        let mut unmet: Vec<_> = ids.filter(|id| *id != self.inner.own).collect();
-        let own = wire::encode(&Card {
-            member: self.inner.own.0,
-            client_urls: settings.client_urls.clone(),
-        });
-        while !unmet.is_empty() {
-            let mut still = Vec::new();
-            for id in unmet {
-                let transport = self.inner.env.transport();
-                let answer = transport.call(id, wire::MEET, own.clone(), settings.election).await;
-                match answer.map(|bytes| wire::decode::<Card>(wire::MEET, &bytes)) {
-                    Ok(Ok(card)) => self.keep(card),
-                    _ => still.push(id),
-                }
-            }
-            unmet = still;
-            E::Runtime::sleep(settings.election).await;
-        }
+    pub(super) fn forget(&self, member: u64) {
+        self.cards().remove(&member);
     }
 
-    fn client_urls(&self, member: u64) -> Vec<String> {
-        if member == self.inner.own.0 {
-            return self.inner.settings.client_urls.clone();
+    /// Whether all of these have told of themselves.
+    pub(super) fn has_met<'a>(&self, mut members: impl Iterator<Item = &'a u64>) -> bool {
+        let cards = self.cards();
+        members.all(|member| cards.contains_key(member))
+    }
+
+    fn cards(&self) -> MutexGuard<'_, BTreeMap<u64, Card>> {
+        self.inner.cards.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Answers who asks which member is reached at these URLs.
+    pub(super) fn welcome(&self, mut peer_urls: Vec<String>) -> Welcome {
+        peer_urls.sort();
+        let is_it = |member: &MemberInfo| {
+            let mut urls = member.peer_urls.clone();
+            urls.sort();
+            urls == peer_urls
+        };
+        let member = self.members().into_iter().find(is_it);
+        Welcome {
+            cluster: self.inner.cluster,
+            member: member.map(|member| member.id.0),
         }
-        let cards = self.inner.cards.lock().unwrap_or_else(PoisonError::into_inner);
-        cards
-            .get(&member)
-            .map(|card| card.client_urls.clone())
-            .unwrap_or_default()
     }
 }
 
@@ -393,6 +400,22 @@ impl<E: Env> Consensus for Node<E> {
         self.settle().await
     }
 
+    fn change_members(
+        &self,
+        context: Context,
+        change: MemberChange,
+    ) -> impl Future<Output = Result<ChangedMembers, ApiError>> + Send {
+        self.change_membership(context, change)
+    }
+
+    fn move_leader(&self, context: Context, to: MemberId) -> impl Future<Output = Result<(), ApiError>> + Send {
+        self.hand_over(context, to)
+    }
+
+    fn defragment(&self, context: Context) -> impl Future<Output = Result<(), ApiError>> + Send {
+        self.shorten_log(context)
+    }
+
     fn status(&self) -> NodeStatus {
         let metrics = self.inner.raft.metrics();
         let metrics = metrics.borrow_watched();
@@ -418,14 +441,26 @@ impl<E: Env> Consensus for Node<E> {
         let metrics = self.inner.raft.metrics();
         let membership = Arc::clone(&metrics.borrow_watched().membership_config);
         let voters: Vec<u64> = membership.voter_ids().collect();
+        let cards = self.cards();
+        let own = self.card();
         let mut members: Vec<_> = membership
             .nodes()
-            .map(|(id, member)| MemberInfo {
-                id: MemberId(*id),
-                name: member.name.clone(),
-                peer_urls: member.peer_urls.clone(),
-                client_urls: self.client_urls(*id),
-                is_learner: !voters.contains(id),
+            .map(|(id, member)| {
+                let card = if *id == own.member { Some(&own) } else { cards.get(id) };
+                let told = |name: &String| {
+                    if name.is_empty() {
+                        member.name.clone()
+                    } else {
+                        name.clone()
+                    }
+                };
+                MemberInfo {
+                    id: MemberId(*id),
+                    name: card.map_or_else(|| member.name.clone(), |card| told(&card.name)),
+                    peer_urls: member.peer_urls.clone(),
+                    client_urls: card.map(|card| card.client_urls.clone()).unwrap_or_default(),
+                    is_learner: !voters.contains(id),
+                }
             })
             .collect();
         members.sort_by_key(|member| member.id);
@@ -481,6 +516,7 @@ async fn found<E: Env>(raft: &Raft<Types<E>, Machine<E>>, settings: &NodeSetting
             let member = Member {
                 name: peer.name.clone(),
                 peer_urls: peer.peer_urls.clone(),
+                stays_learner: false,
             };
             (member_id(peer, &settings.token).0, member)
         })

@@ -108,10 +108,12 @@ impl<'de> Deserialize<'de> for Reply {
 /// each other when they meet.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {
-    /// Its name.
+    /// Its name, for a member of the initial cluster; others tell theirs themselves.
     pub name: String,
     /// Where other members reach it.
     pub peer_urls: Vec<String>,
+    /// While it has no vote: it waits to be promoted on request, and does not get its vote by itself.
+    pub stays_learner: bool,
 }
 
 impl<E> fmt::Debug for Types<E> {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use tribunal_env::Method;
 
 use super::types::Vote;
+use crate::service::{ChangedMembers, MemberChange};
 
 pub(super) const APPEND: Method = "raft/append";
 pub(super) const VOTE: Method = "raft/vote";
@@ -16,6 +17,11 @@ pub(super) const TRANSFER: Method = "raft/transfer";
 pub(super) const PROPOSE: Method = "kv/propose";
 pub(super) const READ_INDEX: Method = "kv/read-index";
 pub(super) const MEET: Method = "member/meet";
+pub(super) const CHANGE: Method = "member/change";
+pub(super) const STANDING: Method = "member/standing";
+
+/// Asked by who is no member yet, or does not know which one it is; every member answers, whoever is meant.
+pub const JOIN: Method = "member/join";
 
 /// Calls that may be executed twice without harm: Raft's messages, which bear it by design, and questions. A command
 /// that is forwarded is not among them: executed twice it is two commands.
@@ -107,8 +113,66 @@ pub(super) enum Installed<A> {
 pub(super) struct Card {
     /// Who it is.
     pub member: u64,
+    /// Its name.
+    pub name: String,
     /// Where clients reach it.
     pub client_urls: Vec<String>,
+}
+
+/// A change of the membership that a follower forwards.
+#[derive(Serialize, Deserialize)]
+pub(super) struct ForwardedChange {
+    /// How long the follower will wait.
+    pub within_ms: u64,
+    /// The change.
+    pub change: MemberChange,
+}
+
+/// The leader's answer to a forwarded change.
+#[derive(Serialize, Deserialize)]
+pub(super) enum ProposedChange {
+    /// It is committed and applied.
+    Changed(ChangedMembers),
+    /// It was not appended and will not be.
+    NotAppended,
+    /// It failed in another way, and may have been appended.
+    Failed {
+        /// gRPC's code.
+        code: u32,
+        /// etcd's text.
+        text: String,
+    },
+}
+
+/// The answer to a member that asks whether it is still one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Standing {
+    /// It was removed, for ever.
+    Removed,
+    /// It was not, as far as is known here.
+    NotRemoved,
+}
+
+/// The answer to who asks at [`JOIN`] with its peer URLs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Welcome {
+    /// The cluster's id.
+    pub cluster: u64,
+    /// The member that is reached at these URLs; none so far.
+    pub member: Option<u64>,
+}
+
+/// The question at [`JOIN`]: who is reached at these URLs?
+pub fn ask_to_join(peer_urls: &[String]) -> Bytes {
+    encode(&peer_urls)
+}
+
+/// Reads the answer at [`JOIN`].
+///
+/// # Errors
+/// It is malformed, and how.
+pub fn read_welcome(bytes: &[u8]) -> Result<Welcome, String> {
+    decode(JOIN, bytes)
 }
 
 pub(super) fn encode(message: &impl Serialize) -> Bytes {

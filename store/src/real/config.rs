@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::consensus::StartError;
 use crate::defect::Defects;
+use crate::wal::WalError;
 
 /// What happens to writes that were not synced when the process dies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,6 +34,9 @@ pub struct NodeConfig {
     pub advertise_peer_urls: Vec<String>,
     /// Names and peer URLs of all members, the same on each.
     pub initial_cluster: Vec<(String, Vec<String>)>,
+    /// The cluster exists: this member has been, or will be, added to it (`MemberAdd`), and asks the others in
+    /// `initial_cluster` who it is.
+    pub joins: bool,
     /// Keeps clusters apart that have the same URLs.
     pub cluster_token: String,
     /// Between a leader's heartbeats, in milliseconds.
@@ -99,6 +103,14 @@ pub enum NodeError {
         path: PathBuf,
         /// What the system said.
         source: io::Error,
+    },
+    /// The file that says who this member is cannot be read or written.
+    #[error("cannot use the member's identity in the data folder {}: {source}", path.display())]
+    Identity {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: WalError,
     },
     /// Recovery or consensus failed.
     #[error("cannot start from the data folder {}: {source}", path.display())]

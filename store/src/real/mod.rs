@@ -14,6 +14,7 @@ mod config;
 mod disk;
 mod env;
 mod evidence;
+mod identity;
 mod run;
 mod server;
 mod transport;

@@ -11,22 +11,29 @@ use tokio::net::TcpListener;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tribunal_env::{Clock as _, Env as _};
+use tribunal_history::MemberId;
 
 use super::config::{NodeConfig, NodeError};
 use super::disk::AnyDisk;
 use super::env::RealEnv;
 use super::evidence::EvidenceFile;
+use super::identity;
 use super::server::serve_peers;
-use super::transport::GrpcTransport;
+use super::transport::{GrpcTransport, ask_to_join};
 use crate::api;
-use crate::consensus::{Node, NodeSettings, Peer, PeerHandler, member_id};
+use crate::consensus::wire::Welcome;
+use crate::consensus::{Identity, Node, NodeSettings, Peer, PeerHandler, REMOVED};
 use crate::wal;
 
 /// Evidence that no reply waits for is written so often.
 const FLUSH_PERIOD: Duration = Duration::from_millis(50);
 
+/// Between rounds in which a member that joins asks who it is.
+const JOIN_PAUSE: Duration = Duration::from_millis(200);
+
 /// Runs a member until `shutdown` is ready or it cannot go on.
 pub async fn run(config: NodeConfig, shutdown: impl Future<Output = ()>) -> Result<(), NodeError> {
+    let mut shutdown = Box::pin(shutdown);
     let lock = lock_data_dir(&config.data_dir)?;
     let peer_listeners = listen(&config.listen_peer_urls).await?;
     let client_listeners = listen(&config.listen_client_urls).await?;
@@ -37,19 +44,13 @@ pub async fn run(config: NodeConfig, shutdown: impl Future<Output = ()>) -> Resu
             source,
         })?),
     };
-    let settings = settings(&config);
-    let peer_of = |name: &str| settings.peers.iter().find(|peer| peer.name == name);
-    // A name that is no member's is refused below, where all is checked.
-    let own = peer_of(&config.name)
-        .map(|peer| member_id(peer, &config.cluster_token))
-        .unwrap_or_default();
-    let peers = settings
-        .peers
-        .iter()
-        .map(|peer| (member_id(peer, &config.cluster_token), peer.peer_urls.clone()))
-        .filter(|(member, _)| *member != own);
-    let transport = GrpcTransport::start(own, config.incarnation, peers, settings.election);
     let disk = AnyDisk::new(config.disk, config.data_dir.clone());
+    let Some(identity) = identify(&config, &disk, shutdown.as_mut()).await? else {
+        return Ok(());
+    };
+    let own = identity.member;
+    let settings = settings(&config, identity);
+    let transport = GrpcTransport::start(own, config.incarnation, [], settings.election);
     let env = RealEnv::new(disk, transport, evidence, config.seed, config.incarnation);
 
     let node = Node::start(env.clone(), settings)
@@ -85,8 +86,15 @@ pub async fn run(config: NodeConfig, shutdown: impl Future<Output = ()>) -> Resu
     );
 
     let ended = tokio::select! {
-        () = shutdown => Ok(()),
-        why = node.failed() => Err(NodeError::Failed(why)),
+        () = &mut shutdown => Ok(()),
+        why = node.failed() => {
+            if why == REMOVED {
+                eprintln!("{}: {REMOVED}", config.name);
+                Ok(())
+            } else {
+                Err(NodeError::Failed(why))
+            }
+        }
         error = flushing => Err(NodeError::Failed(format!("cannot write evidence: {error}"))),
         Some(ended) = servers.join_next() => Err(NodeError::Failed(match ended {
             Ok(Ok(())) => "a server has ended".to_owned(),
@@ -101,22 +109,92 @@ pub async fn run(config: NodeConfig, shutdown: impl Future<Output = ()>) -> Resu
     ended
 }
 
-fn settings(config: &NodeConfig) -> NodeSettings {
+/// Who this member is, and that on the disk. None if it was told to stop before it knew.
+async fn identify(
+    config: &NodeConfig,
+    disk: &AnyDisk,
+    mut shutdown: std::pin::Pin<&mut impl Future<Output = ()>>,
+) -> Result<Option<Identity>, NodeError> {
+    let unusable = |source| NodeError::Identity {
+        path: config.data_dir.clone(),
+        source,
+    };
+    if let Some(known) = identity::load(disk).await.map_err(unusable)? {
+        return Ok(Some(known));
+    }
+    let peers = peers(config);
+    let place = peers.iter().position(|peer| peer.name == config.name);
+    let identity = match place {
+        Some(place) if !config.joins => Identity::of_founder(&peers, place, &config.cluster_token),
+        // A name that is no member's is refused below, where all is checked.
+        None if !config.joins => Identity {
+            cluster: 0,
+            member: MemberId(0),
+        },
+        _ => tokio::select! {
+            identity = join(config) => identity,
+            () = &mut shutdown => return Ok(None),
+        },
+    };
+    if place.is_some() {
+        identity::save(disk, identity).await.map_err(unusable)?;
+    }
+    Ok(Some(identity))
+}
+
+/// Asks the others who this member is, for as long as they have not added it.
+async fn join(config: &NodeConfig) -> Identity {
+    let within = Duration::from_millis(config.election_ms);
+    let mut told = None;
+    loop {
+        let others = config.initial_cluster.iter().filter(|(name, _)| *name != config.name);
+        for url in others.flat_map(|(_, urls)| urls) {
+            let why = match ask_to_join(url, &config.advertise_peer_urls, within).await {
+                Ok(Welcome {
+                    cluster,
+                    member: Some(member),
+                }) => {
+                    let member = MemberId(member);
+                    return Identity { cluster, member };
+                }
+                Ok(Welcome { member: None, .. }) => format!(
+                    "{url} knows no member that is reached at {}; add it first (member add)",
+                    config.advertise_peer_urls.join(",")
+                ),
+                Err(why) => why,
+            };
+            if told.as_ref() != Some(&why) {
+                eprintln!("{} waits to join: {why}", config.name);
+                told = Some(why);
+            }
+        }
+        tokio::time::sleep(JOIN_PAUSE).await;
+    }
+}
+
+fn peers(config: &NodeConfig) -> Vec<Peer> {
+    let peer = |(name, urls): &(String, Vec<String>)| Peer {
+        name: name.clone(),
+        peer_urls: urls.clone(),
+    };
+    config.initial_cluster.iter().map(peer).collect()
+}
+
+fn settings(config: &NodeConfig, identity: Identity) -> NodeSettings {
+    let peers = peers(config);
+    let place = peers.iter().position(|peer| peer.name == config.name);
+    let founder = place.map_or(identity, |place| {
+        Identity::of_founder(&peers, place, &config.cluster_token)
+    });
     NodeSettings {
         name: config.name.clone(),
-        peers: config
-            .initial_cluster
-            .iter()
-            .map(|(name, urls)| Peer {
-                name: name.clone(),
-                peer_urls: urls.clone(),
-            })
-            .collect(),
+        peers,
         token: config.cluster_token.clone(),
         client_urls: config.advertise_client_urls.clone(),
         heartbeat: Duration::from_millis(config.heartbeat_ms),
         election: Duration::from_millis(config.election_ms),
-        joining: None,
+        // Who has an identity of its own keeps it, whatever the flags say at a later start.
+        joining: (config.joins || identity != founder).then_some(identity),
         snapshot_count: config.snapshot_count,
         entries_kept: config.entries_kept,
         wal: wal::Settings::default(),

@@ -10,7 +10,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -23,6 +23,8 @@ use tribunal_env::{CallError, Method, PeerStream, Transport};
 use tribunal_history::MemberId;
 use tribunal_proto::peer::peer_client::PeerClient;
 use tribunal_proto::peer::{PeerCall, PeerMessage};
+
+use crate::consensus::wire::{self, Welcome};
 
 /// Answered by the server itself, before any handler.
 pub(super) const GREETING: &str = "peer/greeting";
@@ -40,7 +42,7 @@ pub(super) const STREAM_LENGTH: usize = 64;
 #[derive(Clone)]
 pub struct GrpcTransport {
     own: Arc<Own>,
-    peers: Arc<BTreeMap<MemberId, Arc<Peer>>>,
+    peers: Arc<Mutex<BTreeMap<MemberId, Arc<Peer>>>>,
 }
 
 struct Own {
@@ -66,6 +68,8 @@ enum Link {
         why: Arc<str>,
     },
     Up(Arc<Connection>),
+    /// The member is none any more, or is reached elsewhere; nobody connects.
+    Closed,
 }
 
 struct Connection {
@@ -74,7 +78,7 @@ struct Connection {
 }
 
 impl GrpcTransport {
-    /// A transport from `member` to `peers` with their URLs; starts to connect at once.
+    /// A transport from `member` to `peers` with their URLs, and to those that it will learn of.
     pub fn start(
         member: MemberId,
         incarnation: u32,
@@ -87,27 +91,23 @@ impl GrpcTransport {
             seq: AtomicU64::new(0),
             silence: election / 2,
         });
-        let mut known = BTreeMap::new();
-        for (member, urls) in peers {
-            let down = Link::Down {
-                failures: 0,
-                why: "not connected yet".into(),
-            };
-            let (link, _) = watch::channel(down);
-            let peer = Arc::new(Peer { member, urls, link });
-            tokio::spawn(keep_connected(Arc::clone(&own), Arc::clone(&peer)));
-            known.insert(member, peer);
-        }
-        Self {
+        let transport = Self {
             own,
-            peers: Arc::new(known),
+            peers: Arc::default(),
+        };
+        for (member, urls) in peers {
+            transport.learn(member, &urls);
         }
+        transport
     }
 
-    fn peer(&self, to: MemberId) -> Result<&Arc<Peer>, CallError> {
-        self.peers
-            .get(&to)
-            .ok_or_else(|| CallError::Refused(format!("{to} is not a member")))
+    fn peers(&self) -> MutexGuard<'_, BTreeMap<MemberId, Arc<Peer>>> {
+        self.peers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn peer(&self, to: MemberId) -> Result<Arc<Peer>, CallError> {
+        let known = self.peers().get(&to).cloned();
+        known.ok_or_else(|| CallError::Refused(format!("{to} is not a member")))
     }
 }
 
@@ -153,6 +153,31 @@ impl Transport for GrpcTransport {
                 }
                 Err(CallError::TimedOut(format!("no answer within {within:?}")))
             }
+        }
+    }
+
+    /// Starts to connect at once.
+    fn learn(&self, member: MemberId, peer_urls: &[String]) {
+        let mut peers = self.peers();
+        if member == self.own.member || peers.get(&member).is_some_and(|known| known.urls == peer_urls) {
+            return;
+        }
+        let down = Link::Down {
+            failures: 0,
+            why: "not connected yet".into(),
+        };
+        let (link, _) = watch::channel(down);
+        let urls = peer_urls.to_vec();
+        let peer = Arc::new(Peer { member, urls, link });
+        tokio::spawn(keep_connected(Arc::clone(&self.own), Arc::clone(&peer)));
+        if let Some(before) = peers.insert(member, peer) {
+            before.link.send_replace(Link::Closed);
+        }
+    }
+
+    fn forget(&self, member: MemberId) {
+        if let Some(peer) = self.peers().remove(&member) {
+            peer.link.send_replace(Link::Closed);
         }
     }
 
@@ -265,15 +290,17 @@ impl Peer {
         let failures_before = match &*link.borrow_and_update() {
             Link::Up(connection) => return Ok(Arc::clone(connection)),
             Link::Down { failures, .. } => *failures,
+            Link::Closed => return Err(closed()),
         };
         let settled = link.wait_for(|link| match link {
-            Link::Up(_) => true,
+            Link::Up(_) | Link::Closed => true,
             Link::Down { failures, .. } => *failures > failures_before,
         });
         match timeout(within, settled).await {
             Ok(Ok(link)) => match &*link {
                 Link::Up(connection) => Ok(Arc::clone(connection)),
                 Link::Down { why, .. } => Err(CallError::Refused(why.to_string())),
+                Link::Closed => Err(closed()),
             },
             Ok(Err(_)) => Err(CallError::Refused("the transport has stopped".to_owned())),
             Err(_) => Err(CallError::Refused(format!("no connection within {within:?}"))),
@@ -305,17 +332,29 @@ impl Connection {
     }
 }
 
+fn closed() -> CallError {
+    CallError::Refused("it is no member any more, or is reached elsewhere".to_owned())
+}
+
 /// Connects whenever there is no connection.
 async fn keep_connected(own: Arc<Own>, peer: Arc<Peer>) {
     let mut link = peer.link.subscribe();
     loop {
-        if link.wait_for(|link| matches!(link, Link::Down { .. })).await.is_err() {
-            return;
+        match link.wait_for(|link| !matches!(link, Link::Up(_))).await {
+            Ok(link) if matches!(*link, Link::Down { .. }) => {}
+            Ok(_) | Err(_) => return,
         }
         for url in &peer.urls {
             match connect(&own, peer.member, url).await {
                 Ok(connection) => {
-                    peer.link.send_replace(Link::Up(Arc::new(connection)));
+                    let connection = Arc::new(connection);
+                    peer.link.send_if_modified(|link| {
+                        let is_wanted = matches!(link, Link::Down { .. });
+                        if is_wanted {
+                            *link = Link::Up(connection);
+                        }
+                        is_wanted
+                    });
                     break;
                 }
                 Err(reason) => {
@@ -381,4 +420,21 @@ fn chain_of(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+/// Asks the member at a URL, whoever it is, which member is reached at these URLs.
+pub(super) async fn ask_to_join(url: &str, peer_urls: &[String], within: Duration) -> Result<Welcome, String> {
+    let nobody = Own {
+        member: MemberId(0),
+        incarnation: 0,
+        seq: AtomicU64::new(0),
+        silence: within,
+    };
+    let connection = connect(&nobody, MemberId(0), url).await?;
+    let question = nobody.call(MemberId(0), wire::JOIN, wire::ask_to_join(peer_urls));
+    let mut client = connection.client.clone();
+    let answer = timeout(within, client.call(question)).await;
+    let answer = answer.map_err(|_| format!("{url} did not answer within {within:?}"))?;
+    let answer = answer.map_err(|status| format!("{url}: {}", status.message()))?;
+    wire::read_welcome(&answer.into_inner().body)
 }

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tribunal_history::{LogIndex, MemberId, Revision, Term};
 use tribunal_proto::peer;
 
@@ -66,7 +67,7 @@ pub struct NodeStatus {
 }
 
 /// A member of the cluster.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemberInfo {
     /// Its id.
     pub id: MemberId,
@@ -78,6 +79,45 @@ pub struct MemberInfo {
     pub client_urls: Vec<String>,
     /// It has no vote.
     pub is_learner: bool,
+}
+
+/// A change of the membership.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MemberChange {
+    /// A member is added. It gets an id that no member ever had.
+    Add {
+        /// Where other members will reach it.
+        peer_urls: Vec<String>,
+        /// It stays without a vote until it is promoted on request. Otherwise it gets its vote by itself, once it has
+        /// caught up.
+        learner: bool,
+    },
+    /// A member is removed, for ever.
+    Remove {
+        /// Which.
+        member: u64,
+    },
+    /// A learner gets a vote.
+    Promote {
+        /// Which.
+        member: u64,
+    },
+    /// A member is reached elsewhere.
+    Update {
+        /// Which.
+        member: u64,
+        /// Where, from now on.
+        peer_urls: Vec<String>,
+    },
+}
+
+/// What a change of the membership did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangedMembers {
+    /// The member that was added.
+    pub added: Option<u64>,
+    /// All members now.
+    pub members: Vec<MemberInfo>,
 }
 
 /// What the services need of consensus; implemented by `crate::consensus`.
@@ -109,6 +149,26 @@ pub trait Consensus: Clone + Send + Sync + 'static {
         _revision: Revision,
     ) -> impl Future<Output = Result<(), ApiError>> + Send {
         async { Ok(()) }
+    }
+
+    /// Changes the membership and waits until the change is committed and applied by the leader. One change is made
+    /// at a time. A follower forwards it, as in [`Consensus::propose`]. Not implemented by default.
+    fn change_members(
+        &self,
+        _context: Context,
+        _change: MemberChange,
+    ) -> impl Future<Output = Result<ChangedMembers, ApiError>> + Send {
+        async { Err(ApiError::unimplemented("changing the membership")) }
+    }
+
+    /// Hands leadership to another voter and waits until this member follows it. Not implemented by default.
+    fn move_leader(&self, _context: Context, _to: MemberId) -> impl Future<Output = Result<(), ApiError>> + Send {
+        async { Err(ApiError::unimplemented("moving leadership")) }
+    }
+
+    /// Saves a snapshot of all that is applied and removes what it covers from the log. Not implemented by default.
+    fn defragment(&self, _context: Context) -> impl Future<Output = Result<(), ApiError>> + Send {
+        async { Err(ApiError::unimplemented("defragmentation")) }
     }
 
     /// What this member knows of itself and of the group.

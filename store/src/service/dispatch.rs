@@ -24,6 +24,18 @@ pub mod method {
     pub const COMPACT: &str = "etcdserverpb.KV/Compact";
     /// Lists the members.
     pub const MEMBER_LIST: &str = "etcdserverpb.Cluster/MemberList";
+    /// Adds a member.
+    pub const MEMBER_ADD: &str = "etcdserverpb.Cluster/MemberAdd";
+    /// Removes a member.
+    pub const MEMBER_REMOVE: &str = "etcdserverpb.Cluster/MemberRemove";
+    /// Changes where a member is reached.
+    pub const MEMBER_UPDATE: &str = "etcdserverpb.Cluster/MemberUpdate";
+    /// Gives a learner a vote.
+    pub const MEMBER_PROMOTE: &str = "etcdserverpb.Cluster/MemberPromote";
+    /// Hands leadership to another voter.
+    pub const MOVE_LEADER: &str = "etcdserverpb.Maintenance/MoveLeader";
+    /// Saves a snapshot and removes the log that it covers.
+    pub const DEFRAGMENT: &str = "etcdserverpb.Maintenance/Defragment";
     /// What a member knows of itself.
     pub const STATUS: &str = "etcdserverpb.Maintenance/Status";
     /// The alarms.
@@ -50,6 +62,12 @@ pub async fn dispatch<C: Consensus>(
         method::TXN => encode(&kv().txn(context, decode(message)?).await?),
         method::COMPACT => encode(&kv().compact(context, decode(message)?).await?),
         method::MEMBER_LIST => encode(&cluster().member_list(context, decode(message)?).await?),
+        method::MEMBER_ADD => encode(&cluster().member_add(context, decode(message)?).await?),
+        method::MEMBER_REMOVE => encode(&cluster().member_remove(context, decode(message)?).await?),
+        method::MEMBER_UPDATE => encode(&cluster().member_update(context, decode(message)?).await?),
+        method::MEMBER_PROMOTE => encode(&cluster().member_promote(context, decode(message)?).await?),
+        method::MOVE_LEADER => encode(&maintenance().move_leader(context, decode(message)?).await?),
+        method::DEFRAGMENT => encode(&maintenance().defragment(context, decode(message)?).await?),
         method::STATUS => encode(&maintenance().status(context, decode(message)?).await?),
         method::ALARM => encode(&maintenance().alarm(context, decode(message)?).await?),
         _ => return Err(ApiError::unimplemented(method)),

@@ -134,6 +134,26 @@ errors! {
     timed_out_leader_failed: Unavailable, "etcdserver: request timed out, possibly due to previous leader failure";
     /// As [`ApiError::timed_out`], while most members could not be reached.
     timed_out_connection_lost: Unavailable, "etcdserver: request timed out, possibly due to connection lost";
+    /// The leader did not change within the time that a transfer may take.
+    timed_out_leader_transfer: Unavailable, "etcdserver: request timed out, leader transfer took too long";
+    /// The member that is to lead is no voter.
+    bad_leader_transferee: FailedPrecondition, "etcdserver: bad leader transferee";
+    /// There is no member of this id, or no more.
+    member_not_found: NotFound, "etcdserver: member not found";
+    /// Another member is reached there.
+    peer_url_exists: FailedPrecondition, "etcdserver: Peer URLs already exists";
+    /// URLs that are none, or that hold more than a host and a port.
+    bad_member_urls: InvalidArgument, "etcdserver: given member URLs are invalid";
+    /// After the change too few of the voters would have started to be a quorum.
+    not_enough_started: FailedPrecondition, "etcdserver: re-configuration failed due to not enough started members";
+    /// Too few members can be reached to change the membership safely.
+    unhealthy: Unavailable, "etcdserver: unhealthy cluster";
+    /// A voter was to be promoted.
+    member_not_learner: FailedPrecondition, "etcdserver: can only promote a learner member";
+    /// A learner was to be promoted that is far behind.
+    learner_not_ready: FailedPrecondition, "etcdserver: can only promote a learner member which is in sync with leader";
+    /// There is a learner already.
+    too_many_learners: FailedPrecondition, "etcdserver: too many learner members in cluster";
     /// A learner was asked for what only voters answer.
     not_supported_for_learner: Unavailable, "etcdserver: rpc not supported for learner";
 }

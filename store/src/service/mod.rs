@@ -13,7 +13,7 @@ mod maintenance;
 pub mod validate;
 
 pub use cluster::ClusterService;
-pub use consensus::{Applied, Barrier, Consensus, Context, MemberInfo, NodeStatus};
+pub use consensus::{Applied, Barrier, ChangedMembers, Consensus, Context, MemberChange, MemberInfo, NodeStatus};
 pub use dispatch::{dispatch, method};
 pub use error::{ApiError, Code};
 pub use kv::KvService;

@@ -21,7 +21,7 @@ use tribunal_store::consensus::{
     ENTRIES_KEPT, HandlerError, Identity, Node, NodeSettings, Peer, PeerHandler, member_id,
 };
 use tribunal_store::defect::Defects;
-use tribunal_store::service::{ApiError, Consensus as _, Context, KvService};
+use tribunal_store::service::{ApiError, ClusterService, Consensus as _, Context, KvService};
 use tribunal_store::wal;
 
 use crate::support::{MemoryDisk, NoPeers};
@@ -148,6 +148,7 @@ impl Env for MemberEnv {
 pub struct Group {
     pub nodes: Vec<Node<MemberEnv>>,
     envs: Vec<MemberEnv>,
+    identities: Vec<Option<Identity>>,
     peers: Vec<Peer>,
     options: Options,
     network: Arc<Network>,
@@ -190,6 +191,7 @@ impl Group {
         let mut group = Self {
             nodes: Vec::new(),
             envs: Vec::new(),
+            identities: vec![None; count],
             peers: peers.clone(),
             options,
             network: Arc::default(),
@@ -243,7 +245,75 @@ impl Group {
         self.nodes[place].stop().await;
         self.envs[place].disk = disk;
         let name = self.peers[place].name.clone();
-        self.nodes[place] = self.boot(&self.envs[place].clone(), &name, None).await;
+        self.nodes[place] = self
+            .boot(&self.envs[place].clone(), &name, self.identities[place])
+            .await;
+    }
+
+    /// Where members are reached that were never added.
+    pub fn urls(number: usize) -> Vec<String> {
+        vec![format!("http://n{number}:2380")]
+    }
+
+    /// Adds a member through one of the others; it is not started.
+    pub async fn add(
+        &self,
+        through: &Node<MemberEnv>,
+        number: usize,
+        is_learner: bool,
+    ) -> Result<pb::MemberAddResponse, ApiError> {
+        let request = pb::MemberAddRequest {
+            peer_ur_ls: Self::urls(number),
+            is_learner,
+        };
+        ClusterService::new(through.clone())
+            .member_add(Context::default(), request)
+            .await
+    }
+
+    /// Starts a member that was added.
+    pub async fn join(&mut self, number: usize, added: &pb::MemberAddResponse) {
+        let identity = Identity {
+            cluster: added.header.as_ref().expect("a header").cluster_id,
+            member: MemberId(added.member.as_ref().expect("a member").id),
+        };
+        self.peers.push(Peer {
+            name: format!("n{number}"),
+            peer_urls: Self::urls(number),
+        });
+        let env = self.env(identity.member);
+        let node = self.boot(&env, &format!("n{number}"), Some(identity)).await;
+        self.envs.push(env);
+        self.identities.push(Some(identity));
+        self.nodes.push(node);
+    }
+
+    /// Removes a member through one of them.
+    pub async fn remove(&self, through: &Node<MemberEnv>, member: MemberId) -> Result<(), ApiError> {
+        let request = pb::MemberRemoveRequest { id: member.0 };
+        let removed = ClusterService::new(through.clone())
+            .member_remove(Context::default(), request)
+            .await;
+        removed.map(drop)
+    }
+
+    /// Takes a member out of the group, and ends it if it has not ended.
+    pub async fn take(&mut self, member: MemberId) -> Node<MemberEnv> {
+        let place = self
+            .nodes
+            .iter()
+            .position(|node| node.id() == member)
+            .expect("a member");
+        self.envs.remove(place);
+        self.identities.remove(place);
+        self.peers.remove(place);
+        self.nodes.remove(place)
+    }
+
+    /// The members with a vote, as the leader knows them.
+    pub async fn voters(&self) -> usize {
+        let leader = self.leader().await;
+        leader.members().iter().filter(|member| !member.is_learner).count()
     }
 
     /// Paths of the files on a member's disk.
@@ -257,7 +327,7 @@ impl Group {
             let reached: Vec<_> = self.nodes.iter().filter(|node| !self.is_cut(node.id())).collect();
             for node in &reached {
                 let following = |other: &&&Node<MemberEnv>| other.status().leader == Some(node.id());
-                if reached.iter().filter(following).count() >= 2 {
+                if reached.iter().filter(following).count() > self.nodes.len() / 2 {
                     return (*node).clone();
                 }
             }
