@@ -227,6 +227,17 @@ pub fn read(path: &Path) -> Result<Vec<Event>, ReadError> {
     Reader::open(path)?.collect()
 }
 
+/// The bytes of a history's file, uncompressed.
+pub fn bytes(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = std::fs::read(path)?;
+    if bytes.starts_with(&[0x1f, 0x8b]) {
+        let mut plain = Vec::new();
+        MultiGzDecoder::new(bytes.as_slice()).read_to_end(&mut plain)?;
+        bytes = plain;
+    }
+    Ok(bytes)
+}
+
 /// Compresses the closed history at `path` into `path` + `.gz` and removes the plain file.
 pub fn compress(path: &Path) -> io::Result<PathBuf> {
     let mut to = path.as_os_str().to_owned();

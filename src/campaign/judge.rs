@@ -85,24 +85,7 @@ pub fn report(
             counted(changes, "leader change")
         )
     });
-    // What a simulated run writes depends on nothing but its plan: neither on where it is written nor when.
-    let is_simulated = plan.defendant.is_simulated();
-    let name = if is_simulated {
-        format!("seed {}", plan.seed)
-    } else {
-        dir.file_name()
-            .map_or_else(String::new, |name| name.to_string_lossy().into_owned())
-    };
-    let commands = if is_simulated {
-        vec![plan.command()]
-    } else {
-        let dir = shell_word(&dir.display().to_string());
-        vec![
-            format!("tribunal run --from {dir} --repeat 10"),
-            format!("tribunal check {dir}"),
-            plan.command(),
-        ]
-    };
+    let (name, commands) = naming(plan, dir);
     Report {
         run: RunSummary {
             name,
@@ -112,7 +95,7 @@ pub fn report(
             nodes: usize::from(plan.nodes),
             clients: plan.clients as usize,
             defect: plan.config.get("defect").cloned(),
-            started: (!is_simulated).then(|| plan.started.clone()),
+            started: (!plan.defendant.is_simulated()).then(|| plan.started.clone()),
             duration_ns: end_ns,
             disk: Some(plan.defendant.disk().to_owned()),
         },
@@ -129,6 +112,28 @@ pub fn report(
         not_tried: coverage.not_tried,
         commands,
         files: Vec::new(),
+    }
+}
+
+/// What a run is called, and the commands that repeat it. What a simulated run writes depends on nothing but its plan:
+/// neither on where it is written nor when. One whose plan is more than a seed can only be found by its directory.
+fn naming(plan: &Plan, dir: &Path) -> (String, Vec<String>) {
+    let word = shell_word(&dir.display().to_string());
+    match plan.simulated() {
+        Some(simulated) if simulated.is_drawn => (format!("seed {}", plan.seed), vec![plan.command()]),
+        Some(_) => {
+            let commands = ["replay", "check"].map(|verb| format!("tribunal {verb} {word}"));
+            (format!("seed {}, in part", plan.seed), commands.into())
+        }
+        None => {
+            let name = dir.file_name().map(|name| name.to_string_lossy().into_owned());
+            let commands = vec![
+                format!("tribunal run --from {word} --repeat 10"),
+                format!("tribunal check {word}"),
+                plan.command(),
+            ];
+            (name.unwrap_or_default(), commands)
+        }
     }
 }
 

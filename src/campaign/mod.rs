@@ -10,6 +10,7 @@ pub mod record;
 pub mod recorder;
 pub mod run;
 pub mod run_dir;
+pub mod shrink;
 pub mod simulated;
 
 use std::fmt;

@@ -79,6 +79,8 @@ pub struct Simulated {
     pub kept: Option<BTreeMap<u32, Vec<u32>>>,
     /// The faults, if they are not those that the seed draws.
     pub schedule: Option<Schedule>,
+    /// Whether the flags and the seed are all of it; else its record is (see [`super::record`]).
+    pub is_drawn: bool,
 }
 
 impl Defendant {

@@ -67,6 +67,9 @@ pub fn apply(record: &SimulatedPlan, plan: &mut Plan) -> anyhow::Result<()> {
     if record.nodes == 0 || record.nodes > NODES_MAX || record.clients > CLIENTS_MAX {
         bail!("it has {} nodes and {} clients", record.nodes, record.clients);
     }
+    if !record.defects.is_empty() {
+        plan.config.insert("defect".to_owned(), record.defects.join(","));
+    }
     plan.seed = record.seed;
     plan.workload = workload;
     plan.nodes = record.nodes;
@@ -84,6 +87,7 @@ pub fn apply(record: &SimulatedPlan, plan: &mut Plan) -> anyhow::Result<()> {
         weather: record.weather.clone(),
         kept: record.kept.clone(),
         schedule: Some(record.schedule.clone()),
+        is_drawn: false,
     }));
     Ok(())
 }

@@ -11,8 +11,10 @@ mod interrupt;
 mod list;
 mod node;
 mod progress;
+mod replay;
 mod report;
 mod run;
+mod shrink;
 mod simulate;
 mod values;
 
@@ -46,6 +48,10 @@ enum Verb {
     Run(Box<run::RunArgs>),
     /// Run the bundled store in virtual time, seed after seed, until something is found
     Simulate(simulate::SimulateArgs),
+    /// Repeat a simulated run exactly
+    Replay(replay::ReplayArgs),
+    /// Make a failing simulated run small enough to be read
+    Shrink(shrink::ShrinkArgs),
     /// Judge a recorded history again, or one from elsewhere
     Check(check::CheckArgs),
     /// Write the report of a run directory again
@@ -87,6 +93,8 @@ pub fn main() -> ExitCode {
         }
         Some(Verb::Run(args)) => run::run(*args),
         Some(Verb::Simulate(args)) => simulate::run(args),
+        Some(Verb::Replay(args)) => replay::run(args),
+        Some(Verb::Shrink(args)) => shrink::run(args),
         Some(Verb::Check(args)) => check::run(args),
         Some(Verb::Report(args)) => report::run(args),
         Some(Verb::Demo(args)) => demo::run(args),

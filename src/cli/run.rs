@@ -372,6 +372,7 @@ impl RunArgs {
                 weather: swarm::weather(seed),
                 kept: None,
                 schedule: None,
+                is_drawn: true,
             })),
             (WorldName::Simulation, System::Etcd(_)) => {
                 bail!("only the bundled store runs in simulation; leave out --system, or run it on processes");
@@ -417,6 +418,9 @@ impl RunArgs {
         // What is run is what its record says, to the last digit.
         if let Some(record) = record::of(&plan, &plan.schedule()) {
             record::apply(&record, &mut plan)?;
+        }
+        if let Defendant::Simulation(simulated) = &mut plan.defendant {
+            simulated.is_drawn = true;
         }
         Ok(plan)
     }

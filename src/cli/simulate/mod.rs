@@ -22,8 +22,8 @@ use super::values::{Seeds, positive_duration, seeds as parse_seeds};
 use super::{complain, interrupt};
 use crate::campaign::outcome::{EXIT_USAGE, ExitPolicy};
 use seeds::Supply;
-pub use worker::WorkerArgs;
-pub use worker::run as run_worker;
+pub(super) use worker::Quiet;
+pub use worker::{WorkerArgs, run as run_worker};
 
 /// Flags of `tribunal simulate`.
 #[derive(Clone, Debug, Args)]
