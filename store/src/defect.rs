@@ -203,7 +203,7 @@ impl Defect {
             Self::TxnNotAtomic => (
                 "txn-not-atomic",
                 "a transaction's conditions are decided before it has its place among other writes",
-                &[PROCESS, SIMULATION],
+                &[SIMULATION],
             ),
             Self::SnapshotWithoutLogTail => (
                 "snapshot-without-log-tail",
