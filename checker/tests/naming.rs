@@ -326,3 +326,26 @@ fn two_values_seen_each_after_the_other_are_a_stale_read() {
         finding.sentence
     );
 }
+
+#[test]
+fn a_compare_that_failed_against_its_own_value_was_executed_twice() {
+    let mut history = History::default();
+    history.write(0, "k4", 565);
+    history.cas(14, "k4", 565, 566, differs(566));
+    let judgement = judge("register", &history.events, &Options::default()).expect("judged");
+    assert_eq!(judgement.outcome, Outcome::Fail);
+    let finding = &judgement.findings[0];
+    assert_eq!(finding.class, AnomalyClass::ExecutedTwice, "{}", finding.sentence);
+    assert!(
+        finding.sentence.contains("failed against its own value"),
+        "{}",
+        finding.sentence
+    );
+    // Somebody else may have written it: then that is what it found.
+    let mut history = History::default();
+    history.write(0, "k4", 565);
+    history.invoke(1, "write", write("k4", 566));
+    history.cas(14, "k4", 565, 566, differs(566));
+    let judgement = judge("register", &history.events, &Options::default()).expect("judged");
+    assert_eq!(judgement.outcome, Outcome::Pass, "{}", judgement.detail);
+}

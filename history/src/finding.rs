@@ -135,6 +135,8 @@ pub enum AnomalyClass {
     PhantomValue,
     /// An operation that definitely failed took effect.
     FailedTookEffect,
+    /// An operation took effect, and was then done again and answered by its own effect.
+    ExecutedTwice,
     /// The values can be explained, the revisions that came with them cannot: one stands for two changes, goes back in
     /// time, was made by nobody, or does not show what it should.
     RevisionContract,
@@ -151,6 +153,7 @@ impl AnomalyClass {
             Self::LostUpdate => "lost-update",
             Self::PhantomValue => "phantom-value",
             Self::FailedTookEffect => "failed-took-effect",
+            Self::ExecutedTwice => "executed-twice",
             Self::RevisionContract => "revision-contract",
             Self::NotLinearizable => "not-linearizable",
         }
@@ -164,6 +167,7 @@ impl AnomalyClass {
             Self::LostUpdate => "lost update",
             Self::PhantomValue => "value that nobody wrote",
             Self::FailedTookEffect => "failed operation took effect",
+            Self::ExecutedTwice => "operation executed twice",
             Self::RevisionContract => "revision contract violated",
             Self::NotLinearizable => "not linearizable",
         }

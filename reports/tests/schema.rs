@@ -270,7 +270,8 @@ fn every_name_of_an_enumeration_is_in_the_schema() {
             .collect()
     };
     use AnomalyClass::{
-        FailedTookEffect, LostUpdate, LostWrite, NotLinearizable, PhantomValue, RevisionContract, StaleRead,
+        ExecutedTwice, FailedTookEffect, LostUpdate, LostWrite, NotLinearizable, PhantomValue, RevisionContract,
+        StaleRead,
     };
     use CauseCode as C;
     use RunOutcome as R;
@@ -313,6 +314,7 @@ fn every_name_of_an_enumeration_is_in_the_schema() {
             LostUpdate,
             PhantomValue,
             FailedTookEffect,
+            ExecutedTwice,
             RevisionContract,
             NotLinearizable
         ])

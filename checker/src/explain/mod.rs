@@ -194,6 +194,7 @@ impl Story {
         match self {
             Self::Phantom { .. } => AnomalyClass::PhantomValue,
             Self::FailedTookEffect { .. } => AnomalyClass::FailedTookEffect,
+            Self::ExecutedTwice { .. } => AnomalyClass::ExecutedTwice,
             Self::Replaced { fate, .. } => match fate {
                 Fate::Lost => AnomalyClass::LostWrite,
                 Fate::Overwritten => AnomalyClass::LostUpdate,
@@ -221,6 +222,7 @@ impl Story {
             Self::Phantom { observer, .. }
             | Self::FailedTookEffect { observer, .. }
             | Self::Replaced { observer, .. } => *observer,
+            Self::ExecutedTwice { operation, .. } => *operation,
             // The effect of one in doubt was seen later.
             Self::LostUpdate { second, .. } if case.operations[*second].ending == Ending::Info => return None,
             Self::LostUpdate { second, .. } => *second,

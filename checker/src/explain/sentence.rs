@@ -63,6 +63,11 @@ pub fn sentence<S: Recorded>(case: &Case<'_, S>, story: &Story) -> String {
                     .map_or_else(String::new, |time| format!(" at {}", seconds(time))),
             )
         }
+        Story::ExecutedTwice { operation, value } => format!(
+            "{}, which is what this very operation was to make of {key}, and nobody else had asked for {value} by then: it \
+             took effect, was done once more, and failed against its own value.",
+            capital(&did(case, *operation)),
+        ),
         Story::Replaced {
             observer,
             branch,

@@ -34,6 +34,13 @@ pub enum Story {
         /// What had failed.
         failed: usize,
     },
+    /// A compare-and-set found the value that it asked for itself, and nobody else did.
+    ExecutedTwice {
+        /// The operation.
+        operation: usize,
+        /// The value.
+        value: Value,
+    },
     /// A value was observed although another had replaced it before.
     Replaced {
         /// Who observed the old value.
@@ -145,6 +152,13 @@ fn phantom_value<S: Recorded>(
             value,
             failed,
         },
+        // It was to make the value, and answered that it found it there.
+        None if observed == value && S::class(&entry.op, None).made() == Some(&value) && !makes(entry, &value) => {
+            Story::ExecutedTwice {
+                operation: observer,
+                value,
+            }
+        }
         None => Story::Phantom {
             observer,
             observed,
