@@ -114,6 +114,7 @@ fn lists_print_one_name_first_on_each_line() {
             &[
                 "cas-register",
                 "counter",
+                "etcd-kv",
                 "fifo-queue",
                 "kv",
                 "multi-register",
