@@ -10,6 +10,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use rand::{RngExt as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
 use tribunal_history::{
     AnomalyClass, Event, Outcome, PropertyClass, Report, Schedule, Seq, SimulatedPlan, Step, Weather,
 };
@@ -17,6 +19,12 @@ use tribunal_history::{
 /// Faults, clients and operations are gone through so often at most: what is left rarely changes after the second
 /// time.
 const ROUNDS_MAX: u32 = 3;
+
+/// So few operations can be read; chance is not tried on fewer.
+const OPERATIONS_GOAL: usize = 10;
+
+/// So many drawn subsets that do not fail in a row are enough.
+const MISSES_MAX: u32 = 150;
 
 /// A run, as far as shrinking looks at it.
 #[derive(Clone, Debug)]
@@ -111,6 +119,7 @@ pub fn shrink(plan: &SimulatedPlan, first: &Tried, run: impl FnMut(&SimulatedPla
         shrinker.time();
         shrinker.clients();
         shrinker.operations();
+        shrinker.at_random();
         if shrinker.is_over || size(&shrinker.plan, &shrinker.tried) == left {
             break;
         }
@@ -227,6 +236,38 @@ impl<R: FnMut(&SimulatedPlan) -> Option<Tried>> Shrinker<R> {
             kept: Some(kept(issued.iter())),
             ..plan.clone()
         });
+    }
+
+    /// Fewer operations, by chance. A message that is left out moves later ones on its link, so a run may need each of
+    /// many operations only for its timing; then another half of them may do as well.
+    fn at_random(&mut self) {
+        let mut rng = ChaCha8Rng::seed_from_u64(self.plan.seed);
+        let mut misses = 0;
+        while misses < MISSES_MAX && !self.is_over {
+            let issued = issued(&self.plan, &self.tried);
+            if issued.len() <= OPERATIONS_GOAL {
+                return;
+            }
+            let findings = self.tried.report.findings.iter();
+            let needed: BTreeSet<Seq> = findings
+                .filter(|finding| finding.property == self.property)
+                .flat_map(|finding| finding.operations.iter().map(|operation| operation.invoked))
+                .collect();
+            let share = [0.2, 0.5, 0.8][misses as usize % 3];
+            let chosen: Vec<&Issued> = issued
+                .iter()
+                .filter(|operation| {
+                    // As much is drawn for each of them.
+                    let is_lucky = rng.random_bool(share);
+                    is_lucky || needed.contains(&operation.seq)
+                })
+                .collect();
+            let candidate = SimulatedPlan {
+                kept: Some(kept(chosen.into_iter())),
+                ..self.plan.clone()
+            };
+            misses = if self.take(candidate) { 0 } else { misses + 1 };
+        }
     }
 
     /// Takes out of `whole` what can be taken out: all of it, then ever smaller parts.

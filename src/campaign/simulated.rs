@@ -171,6 +171,8 @@ fn simulate(
             Err(stopped) => stopped,
         };
         shown.counts(recorder.elapsed(), &recorder.counts());
+        // Whoever wanted to hear it has heard it; a long run would fill the memory with it.
+        drop(simulator.take_evidence());
         if interrupted.load(Ordering::SeqCst) {
             stop.store(true, Ordering::SeqCst);
         }
