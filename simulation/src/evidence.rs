@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tribunal_history::NodeId;
-use tribunal_history::evidence::Stamped;
+use tribunal_history::evidence::{self, Stamped};
 
 use crate::executor::trace::Kind;
 use crate::executor::{Kernel, lock};
@@ -36,6 +36,17 @@ pub(crate) struct Records {
     buffered: Vec<Recorded>,
     written: Vec<Recorded>,
     listener: Option<Listener>,
+    /// Room for an event as the trace has it.
+    frame: Vec<u8>,
+    /// Nobody will take them.
+    forgets: bool,
+}
+
+impl Records {
+    /// Whether events are kept for nobody.
+    pub(crate) fn forget(&mut self, forgets: bool) {
+        self.forgets = forgets;
+    }
 }
 
 /// The listener while it runs: taken out, so that it may use the world, and put back even if it crashes the node.
@@ -63,14 +74,12 @@ impl Kernel {
         }
         let at = Duration::from_nanos(state.now);
         drop(state);
-        let text = format!("{:?}", stamped.evidence);
         let incarnation = owner.incarnation;
-        self.trace(
-            Kind::Evidence,
-            owner.place.number(),
-            u64::from(incarnation),
-            text.as_bytes(),
-        );
+        let mut frame = std::mem::take(&mut lock(&self.evidence).frame);
+        frame.clear();
+        evidence::encode(&stamped, &mut frame);
+        self.trace(Kind::Evidence, owner.place.number(), u64::from(incarnation), &frame);
+        lock(&self.evidence).frame = frame;
         let recorded = Recorded {
             at,
             place: owner.place,
@@ -85,7 +94,10 @@ impl Kernel {
             listener(&recorded);
         }
         drop(lent);
-        lock(&self.evidence).buffered.push(recorded);
+        let mut records = lock(&self.evidence);
+        if !records.forgets {
+            records.buffered.push(recorded);
+        }
     }
 
     /// Hands a place's evidence to the system.

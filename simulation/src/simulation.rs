@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::draw::nanos;
 use crate::executor::trace::Digest;
-use crate::executor::{Kernel, Limits, Stopped};
+use crate::executor::{Kernel, Limits, Stopped, lock};
 use crate::world::World;
 
 /// How a simulation is made.
@@ -21,6 +21,8 @@ pub struct Settings {
     /// Keeps the whole trace in memory and not only its hash, to compare runs byte for byte; tens of megabytes for a
     /// minute of a busy cluster.
     pub keep_trace: bool,
+    /// Keeps no evidence for [`World::take_evidence`]: who listens has heard it, and memory does not grow with time.
+    pub forget_evidence: bool,
 }
 
 /// Owns a world and lets time pass in it. It belongs to the thread that made it. Not for use inside a tokio runtime,
@@ -34,10 +36,10 @@ pub struct Simulation {
 impl Simulation {
     /// An empty world.
     pub fn new(settings: Settings) -> Self {
+        let kernel = Kernel::new(settings.seed, settings.limits, settings.keep_trace);
+        lock(&kernel.evidence).forget(settings.forget_evidence);
         Self {
-            world: World {
-                kernel: Kernel::new(settings.seed, settings.limits, settings.keep_trace),
-            },
+            world: World { kernel },
             _thread: PhantomData,
         }
     }

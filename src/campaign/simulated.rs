@@ -118,6 +118,7 @@ fn simulation(plan: &Plan, keep_trace: bool) -> Simulation {
     Simulation::new(Settings {
         seed: plan.seed,
         keep_trace,
+        forget_evidence: true,
         ..Settings::default()
     })
 }

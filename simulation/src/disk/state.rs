@@ -15,8 +15,7 @@ use crate::draw::{below, chance};
 use crate::place::Place;
 
 /// What a random stream of a disk decides.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u8)]
+#[derive(Clone, Copy)]
 pub(super) enum Lot {
     Sync,
     Read,
@@ -29,6 +28,9 @@ pub(super) enum Lot {
     Latent,
     Crash,
 }
+
+/// How many streams a disk has.
+const LOTS: usize = Lot::Crash as usize + 1;
 
 /// A place's disk.
 pub(crate) struct DiskState {
@@ -46,7 +48,7 @@ pub(crate) struct DiskState {
     /// What leads from the durable to the seen names, in order.
     pub(super) renames: Vec<NameChange>,
     pub(super) renames_made: u64,
-    lots: BTreeMap<Lot, ChaCha8Rng>,
+    lots: [Option<ChaCha8Rng>; LOTS],
 }
 
 /// A file, whatever its name.
@@ -137,13 +139,13 @@ impl DiskState {
             durable: BTreeMap::new(),
             renames: Vec::new(),
             renames_made: 0,
-            lots: BTreeMap::new(),
+            lots: Default::default(),
         }
     }
 
     pub(super) fn lot(&mut self, lot: Lot) -> &mut ChaCha8Rng {
         let (seed, place) = (self.seed, self.place.number());
-        self.lots.entry(lot).or_insert_with(|| {
+        self.lots[lot as usize].get_or_insert_with(|| {
             let stream = Stream {
                 purpose: Purpose::Disk,
                 a: place,

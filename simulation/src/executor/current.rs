@@ -46,9 +46,19 @@ pub(crate) fn acting<T>(owner: Owner, work: impl FnOnce() -> T) -> T {
 /// The simulation and the owner of the task that runs now.
 pub(crate) fn current() -> (Arc<Kernel>, Owner) {
     let kernel = KERNEL.with_borrow(Clone::clone);
-    let kernel = kernel.expect("SimRuntime works only in code that a Simulation runs; use World::spawn or boot");
+    let kernel = kernel.expect(NOBODY_RUNS);
     (kernel, OWNER.get())
 }
+
+/// Reads something of the simulation, for the owner of the task that runs now.
+pub(crate) fn with_current<T>(read: impl FnOnce(&Kernel, Owner) -> T) -> T {
+    KERNEL.with_borrow(|kernel| {
+        let kernel = kernel.as_ref().expect(NOBODY_RUNS);
+        read(kernel, OWNER.get())
+    })
+}
+
+const NOBODY_RUNS: &str = "SimRuntime works only in code that a Simulation runs; use World::spawn or boot";
 
 /// The owner of the task that runs now.
 pub(crate) fn owner() -> Owner {

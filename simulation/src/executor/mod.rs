@@ -28,11 +28,11 @@ use std::time::Duration;
 use rand_chacha::ChaCha8Rng;
 use tribunal_env::{Purpose, Stream, seeded};
 
-pub(crate) use current::{acting, current, enter, owner};
+pub(crate) use current::{acting, current, enter, owner, with_current};
 pub use finding::{Finding, FindingKind};
 use finding::{Tried, attempt, install_hook};
 pub(crate) use lives::Life;
-use task::{Alarm, Key, Ready, Slot, Task, TaskFuture};
+use task::{Alarm, Awake, Key, Ready, Slot, Task, TaskFuture};
 use timer::{Event, Timers};
 use trace::{Kind, Trace};
 
@@ -225,8 +225,10 @@ impl Kernel {
         slot.task = Some(Task {
             number,
             owner,
-            future: Some(future),
-            waker: Waker::from(Arc::clone(&alarm)),
+            awake: Some(Awake {
+                future,
+                waker: Waker::from(Arc::clone(&alarm)),
+            }),
             alarm,
             spawned,
             is_program,
@@ -247,7 +249,7 @@ impl Kernel {
         let main_alarm = main.is_some().then(|| self.wake_main());
         loop {
             self.note_foreign_wakes();
-            let Some(key) = self.draw_ready()? else {
+            let Some((key, state)) = self.draw_ready()? else {
                 if self.advance(until) {
                     continue;
                 }
@@ -258,9 +260,10 @@ impl Kernel {
                 return Ok(None);
             };
             if key.index != Key::MAIN {
-                self.poll(key);
+                self.poll(key, state);
                 continue;
             }
+            drop(state);
             if let (Some(main), Some(alarm)) = (main.as_mut(), &main_alarm)
                 && alarm.key == key
             {
@@ -291,8 +294,8 @@ impl Kernel {
         })
     }
 
-    /// The next task to poll, if one is ready.
-    fn draw_ready(&self) -> Result<Option<Key>, Stopped> {
+    /// The next task to poll, if one is ready, and the lock that was taken to draw it.
+    fn draw_ready(&self) -> Result<Option<(Key, MutexGuard<'_, State>)>, Stopped> {
         let mut guard = self.state();
         let state = &mut *guard;
         let limits = state.limits;
@@ -318,12 +321,11 @@ impl Kernel {
                 spawned: task.map(|task| task.spawned.to_string()).unwrap_or_default(),
             });
         }
-        Ok(Some(key))
+        Ok(Some((key, guard)))
     }
 
     /// Polls a task, unless it is gone or its place is stopped.
-    fn poll(self: &Arc<Self>, key: Key) {
-        let mut guard = self.state();
+    fn poll(self: &Arc<Self>, key: Key, mut guard: MutexGuard<'_, State>) {
         let state = &mut *guard;
         let slot = &mut state.slots[key.index as usize];
         let Some(task) = slot.task.as_mut().filter(|_| slot.generation == key.generation) else {
@@ -340,9 +342,8 @@ impl Kernel {
             self.crash_as_armed(owner);
             return;
         }
-        let mut future = task.future.take().expect("a ready task is not being polled");
+        let mut awake = task.awake.take().expect("a ready task is not being polled");
         task.alarm.queued.store(false, Ordering::Relaxed);
-        let waker = task.waker.clone();
         let (number, spawned, is_program) = (task.number, task.spawned, task.is_program);
         state
             .trace
@@ -350,13 +351,13 @@ impl Kernel {
         drop(guard);
 
         let tried = acting(owner, || {
-            attempt(|| future.as_mut().poll(&mut Context::from_waker(&waker)))
+            attempt(|| awake.future.as_mut().poll(&mut Context::from_waker(&awake.waker)))
         });
         let is_done = match tried {
             Tried::Done(poll) => poll.is_ready(),
             Tried::Crashed => {
                 // What is left of the future goes with the rest of its node.
-                self.put_back(key, future, false);
+                self.put_back(key, awake, false);
                 self.crash_as_armed(owner);
                 return;
             }
@@ -380,27 +381,29 @@ impl Kernel {
                 true
             }
         };
-        acting(owner, || self.put_back(key, future, is_done));
+        acting(owner, || self.put_back(key, awake, is_done));
         if is_done && is_program {
             self.exit(owner);
         }
     }
 
     /// Gives a future back to its task, or drops it if the task is done or gone.
-    fn put_back(&self, key: Key, future: TaskFuture, is_done: bool) {
+    fn put_back(&self, key: Key, awake: Awake, is_done: bool) {
         let mut state = self.state();
         let slot = &mut state.slots[key.index as usize];
-        let mut leftover = (None, Some(future));
+        let mut leftover = (None, Some(awake));
         if slot.generation == key.generation && slot.task.is_some() {
             if is_done {
                 leftover.0 = slot.task.take();
                 state.free.push(key.index);
             } else if let Some(task) = &mut slot.task {
-                task.future = leftover.1.take();
+                task.awake = leftover.1.take();
             }
         }
         drop(state);
-        self.drop_of(owner(), leftover);
+        if leftover.0.is_some() || leftover.1.is_some() {
+            self.drop_of(owner(), leftover);
+        }
     }
 
     /// Fires the timers of the next instant; false if there is none until then.

@@ -38,12 +38,17 @@ pub(super) struct Task {
     pub number: u64,
     pub owner: Owner,
     /// None while it is polled.
-    pub future: Option<TaskFuture>,
+    pub awake: Option<Awake>,
     pub alarm: Arc<Alarm>,
-    pub waker: Waker,
     pub spawned: &'static Location<'static>,
     /// Its end is the end of its place's life.
     pub is_program: bool,
+}
+
+/// What is taken out of a task to poll it.
+pub(super) struct Awake {
+    pub future: TaskFuture,
+    pub waker: Waker,
 }
 
 /// The tasks that want to be polled.

@@ -23,7 +23,7 @@ use tribunal_env::{Purpose, Stream, seeded};
 
 use crate::draw::nanos;
 use crate::executor::timer::SimSleep;
-use crate::executor::{Kernel, Limits, current};
+use crate::executor::{Kernel, Limits, current, with_current};
 use crate::place::{Owner, Place};
 
 pub use join::{JoinError, JoinHandle};
@@ -165,8 +165,9 @@ pub struct SimInstant(u64);
 
 impl Instant for SimInstant {
     fn now() -> Self {
-        let (kernel, owner) = current();
-        Self(kernel.with_dial(owner.place, |dial, now| dial.monotonic(now)))
+        Self(with_current(|kernel, owner| {
+            kernel.with_dial(owner.place, |dial, now| dial.monotonic(now))
+        }))
     }
 }
 
