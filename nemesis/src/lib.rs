@@ -21,7 +21,7 @@ pub mod schedule;
 pub mod target;
 
 pub use catalogue::{Entry, catalogue, kinds_in};
-pub use coverage::{Coverage, KindCoverage};
+pub use coverage::{Coverage, KindCoverage, is_certain};
 pub use drive::{Driven, StepEnd, StepOutcome, drive};
 pub use kinds::{ParseKinds, parse_kinds};
 pub use plan::Plan;

@@ -74,6 +74,10 @@ impl Dial {
         self.drift_ppm = drift_ppm.clamp(-DRIFT_PPM_MAX, DRIFT_PPM_MAX);
     }
 
+    pub(crate) fn drift_ppm(&self) -> i32 {
+        self.drift_ppm
+    }
+
     /// The monotonic clock leaps ahead, as after a suspended machine wakes.
     pub(crate) fn leap(&mut self, by: Duration) {
         self.base_local = self.base_local.saturating_add(nanos(by));

@@ -9,6 +9,7 @@ use tribunal_env::Stream;
 use tribunal_history::NodeId;
 
 use crate::buggify::Buggify;
+use crate::clock::Dial;
 use crate::crash::Crash;
 use crate::env::SimEnv;
 use crate::executor::trace::Kind;
@@ -104,6 +105,11 @@ impl World {
         self.kernel.arm_point(Place::Node(node), point, passes, crash)
     }
 
+    /// Undoes [`World::crash_after_polls`] and [`World::crash_at`]; `false` if nothing was waiting to happen.
+    pub fn disarm(&self, node: NodeId) -> bool {
+        self.kernel.disarm(Place::Node(node))
+    }
+
     /// Starts the program of a node that has died again.
     #[track_caller]
     pub fn restart(&self, node: NodeId) -> bool {
@@ -143,6 +149,18 @@ impl World {
     /// Sets a place's wall clock forward or, if negative, back, in nanoseconds. The monotonic clock does not care.
     pub fn set_wall(&self, place: Place, by_nanos: i64) -> bool {
         self.kernel.turn_dial(place, |dial, _| dial.set_wall(by_nanos))
+    }
+
+    /// How fast (positive) or slow a place's clocks run, in parts per million.
+    pub fn drift(&self, place: Place) -> i32 {
+        self.kernel.with_dial(place, |dial, _| dial.drift_ppm())
+    }
+
+    /// What a place's clocks show now, the monotonic and the wall one, whether it lives or not.
+    pub fn clocks(&self, place: Place) -> (Duration, Duration) {
+        let shown = |dial: &Dial, now| (dial.monotonic(now), dial.wall(now));
+        let (monotonic, wall) = self.kernel.with_dial(place, shown);
+        (Duration::from_nanos(monotonic), Duration::from_nanos(wall))
     }
 
     /// How often named points act from now on.

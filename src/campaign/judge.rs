@@ -252,7 +252,11 @@ fn leader_change(plan: &Plan, schedule: &Schedule, leaders: usize) -> Property {
     let deposing = |step: &Step| {
         let aimed = !matches!(step.fault.select(), Select::Nodes { .. });
         let long = Duration::from_millis(step.duration_ms) > plan.election * 4;
-        aimed && long && step.fault.kind() != FaultKind::IsolateInbound && plan.nodes > 1
+        let deposes = matches!(
+            step.fault.kind(),
+            FaultKind::Kill | FaultKind::Crash | FaultKind::Pause | FaultKind::Isolate | FaultKind::IsolateOutbound
+        );
+        aimed && long && deposes && plan.nodes > 1
     };
     let (verdict, detail) = match changes {
         0 if !schedule.steps.iter().any(deposing) => (

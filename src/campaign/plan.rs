@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use tribunal_history::{FaultKind, Schedule, Weather};
 use tribunal_store::defect::Defects;
+use tribunal_store::points;
 use tribunal_workload::Workload;
 
 use crate::world::process::{DiskMode, System};
+use crate::world::simulation::swarm;
 
 /// Everything that decides a run.
 #[derive(Clone, Debug)]
@@ -150,6 +152,13 @@ impl Plan {
         let mut drawn = tribunal_nemesis::Plan::new(self.seed, self.nodes, kinds, self.time_limit);
         drawn.interval = self.interval;
         drawn.election_timeout_max = self.election * 2;
+        if self.defendant.is_simulated() {
+            let mix = swarm::faults(self.seed, &self.kinds);
+            drawn.kinds = mix.kinds;
+            drawn.tracks = mix.tracks;
+            drawn.interval = self.interval.or(Some(mix.interval));
+            drawn.points = points::ALL.iter().map(|point| point.name.to_owned()).collect();
+        }
         tribunal_nemesis::draw(&drawn)
     }
 

@@ -344,8 +344,11 @@ impl RunArgs {
     /// Checks every value and resolves what depends on others.
     pub fn plan(&self) -> anyhow::Result<Plan> {
         let workload: Workload = self.workload.parse()?;
-        // The simulated cluster has what processes have.
-        let kinds = tribunal_nemesis::parse_kinds(&self.nemesis, &tribunal_nemesis::kinds_in("process"))?;
+        let possible = match self.world {
+            WorldName::Process => tribunal_nemesis::kinds_in("process"),
+            WorldName::Simulation => crate::world::simulation::ABILITIES.into(),
+        };
+        let kinds = tribunal_nemesis::parse_kinds(&self.nemesis, &possible)?;
         let seed = match self.seed {
             Some(seed) => seed,
             None => draw_seed()?,

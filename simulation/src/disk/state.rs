@@ -60,6 +60,8 @@ pub(super) struct Inode {
     pub unsynced: Vec<(u64, Change)>,
     pub changes_made: u64,
     pub unreadable: BTreeSet<u64>,
+    /// Bits that were flipped and not written since: byte and bit.
+    pub flipped: Vec<(u64, u8)>,
     pub opens: u32,
 }
 
@@ -261,6 +263,7 @@ impl DiskState {
         let inode = self.inode(number)?;
         for piece in pieces(offset, length, SECTOR) {
             inode.unreadable.remove(&piece.unit);
+            inode.flipped.retain(|(byte, _)| byte / SECTOR != piece.unit);
         }
         inode.change(Change::Write(offset, bytes.clone()));
         Ok(())
@@ -372,9 +375,21 @@ impl DiskState {
     pub(super) fn flip(&mut self, number: u64, byte: u64, bit: u8) -> io::Result<()> {
         let inode = self.inode(number)?;
         inode.seen.flip(byte, bit);
+        inode.flipped.push((byte, bit));
         Arc::make_mut(&mut inode.durable).flip(byte, bit);
         self.counters.bits_flipped += 1;
         Ok(())
+    }
+
+    /// Flips back what was flipped, and makes every sector readable.
+    pub(super) fn mend(&mut self) {
+        for inode in self.inodes.values_mut() {
+            inode.unreadable.clear();
+            for (byte, bit) in std::mem::take(&mut inode.flipped) {
+                inode.seen.flip(byte, bit);
+                Arc::make_mut(&mut inode.durable).flip(byte, bit);
+            }
+        }
     }
 
     pub(super) fn inode(&mut self, number: u64) -> io::Result<&mut Inode> {

@@ -62,6 +62,13 @@ impl World {
         })
     }
 
+    /// Undoes [`World::rot`] and [`World::break_sectors`], as a copy of the disk would: bits are flipped back and sectors
+    /// are readable again, but for those that were written meanwhile.
+    pub fn mend(&self, node: NodeId) {
+        self.kernel.trace(Kind::Disk, Place::Node(node).number(), 0, b"mend");
+        self.with_disk(node, DiskState::mend);
+    }
+
     /// Makes so many drawn sectors of a node's files unreadable (EIO) until they are written again; `path_start`
     /// chooses the files. Says how many sectors there were to draw from.
     pub fn break_sectors(&self, node: NodeId, path_start: &str, sectors: u64) -> u64 {

@@ -232,6 +232,13 @@ impl Kernel {
         })
     }
 
+    /// Forgets a crash that was armed.
+    pub(crate) fn disarm(&self, place: Place) -> bool {
+        let mut state = self.state();
+        let life = state.lives.get_mut(&place);
+        life.is_some_and(|life| life.armed.take().is_some())
+    }
+
     /// A task passes a named point. If its place is to crash there, this does not return.
     pub(crate) fn pass(&self, owner: Owner, passed: &'static str) {
         let mut state = self.state();

@@ -33,6 +33,11 @@ impl World {
         lock(&self.kernel.network).copied = Some(methods);
     }
 
+    /// How every link behaves that is not told otherwise.
+    pub fn links(&self) -> LinkSettings {
+        lock(&self.kernel.network).usual
+    }
+
     /// How one direction between two places behaves; none for as every other.
     pub fn set_link(&self, from: Place, to: Place, settings: Option<LinkSettings>) {
         self.with_link(from, to, |link| link.settings = settings);

@@ -69,8 +69,8 @@ impl Totals {
         self.undecided.sort_by_key(|undecided| undecided.seed);
         let has_dead_fault = self
             .faults
-            .values()
-            .any(|[tried, effective]| *tried > 0 && *effective == 0);
+            .iter()
+            .any(|(kind, [tried, effective])| *tried > 0 && *effective == 0 && tribunal_nemesis::is_certain(*kind));
         let outcome = if !self.failing.is_empty() {
             RunOutcome::Violation
         } else if self.is_inconclusive_only == Some(false) {

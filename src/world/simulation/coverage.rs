@@ -20,6 +20,11 @@ pub(super) fn counters(simulator: &Simulator, nodes: &[NodeId], elections: u64) 
         }
         let disk = simulator.disk_counters(from);
         add("crashes-with-unsynced-writes", disk.crashes_with_unsynced);
+        add("syncs-failed", disk.sync_errors);
+        add("writes-failed", disk.write_errors);
+        add("writes-that-did-not-fit", disk.full);
+        add("reads-failed", disk.read_errors);
+        add("bits-flipped", disk.bits_flipped);
         add("torn-writes", disk.torn_writes);
         add("names-lost", disk.names_lost);
     }

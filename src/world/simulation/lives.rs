@@ -1,13 +1,15 @@
 //! Which node lives, which one leads, and who ended by itself.
 //!
 //! What we do to a node is noted when we do it; what it does by itself is told by its program, or by a task that waits
-//! for its end, which a panic of the program does not pass by. Leadership comes from the nodes' own evidence, at the
+//! for its end, which a panic of the program does not pass by. A node that ends because its disk failed has done right:
+//! while it is excused, that is no finding. Leadership comes from the nodes' own evidence, at the
 //! instant at which they record it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use tribunal_history::evidence::Role;
+use tribunal_history::evidence::{Role, SnapshotOrigin};
 use tribunal_history::{Evidence, Incarnation, NodeId, NodeState, Term};
 use tribunal_simulation::{Crash, Place, Recorded, World as Simulator};
 use tribunal_store::consensus::NodeSettings;
@@ -31,8 +33,20 @@ struct State {
     noted: Option<Term>,
     /// How many terms had a leader.
     elections: u64,
+    /// How often the nodes said what, by name.
+    said: BTreeMap<&'static str, u64>,
+    /// Ends of nodes that waited for their moment: at a point, after some polls; and those of a disk that failed.
+    ends: BTreeMap<String, u64>,
     exits: Vec<String>,
+    /// Nodes that will crash where we told them to, and how that is told.
+    expected: BTreeMap<NodeId, String>,
+    /// Nodes that may end by themselves since their disks fail, and until when.
+    excused: BTreeMap<NodeId, Duration>,
 }
+
+/// How long after its disk is whole again a node may end for what failed before: longer than any operation of a disk
+/// takes that was under way then, and than the store takes to notice.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// A node and what it is now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,8 +62,10 @@ pub(super) enum Life {
     Down {
         /// Of the life that has ended.
         incarnation: Incarnation,
-        /// Whether we ended it.
+        /// Whether we ended it, or a disk that we damaged did.
         by_us: bool,
+        /// Whether its program said so.
+        by_itself: bool,
     },
 }
 
@@ -102,6 +118,7 @@ impl Lives {
         drop(self.simulator.spawn(Place::Harness, async move {
             lives.simulator.ended(node).await;
             lives.ended(node, incarnation, PANICKED);
+            lives.start_late(node, incarnation);
         }));
     }
 
@@ -114,6 +131,53 @@ impl Lives {
         self.goes_down(node, incarnation, true);
         self.recorder.node(node, incarnation, NodeState::Killed, detail);
         self.simulator.crash(node, crash)
+    }
+
+    /// The next end of a node comes as we told it to, unless it says a reason of its own.
+    pub(super) fn expect(&self, node: NodeId, detail: String) {
+        self.lock().expected.insert(node, detail);
+    }
+
+    /// Undoes [`Lives::expect`].
+    pub(super) fn expect_no_more(&self, node: NodeId) {
+        self.lock().expected.remove(&node);
+    }
+
+    /// A node may end by itself until it is pardoned: its disk fails.
+    pub(super) fn excuse(&self, node: NodeId) {
+        self.lock().excused.insert(node, Duration::MAX);
+    }
+
+    /// A node's disk is whole again. What failed before may still end it, and then it is started again.
+    pub(super) fn pardon(&self, node: NodeId) {
+        let until = self.simulator.now().saturating_add(GRACE);
+        if let Some(excused) = self.lock().excused.get_mut(&node) {
+            *excused = until.min(*excused);
+        }
+    }
+
+    /// Starts a node that ended of a failure of its disk after that was whole again: nobody else will.
+    fn start_late(self: &Arc<Self>, node: NodeId, ended: Incarnation) {
+        let is_pardoned = match self.lock().excused.get(&node) {
+            Some(until) => *until != Duration::MAX && self.simulator.now() <= *until,
+            None => false,
+        };
+        let is_down =
+            matches!(self.life(node), Some(Life::Down { incarnation, by_itself: true, .. }) if incarnation == ended);
+        if is_pardoned && is_down {
+            self.restart_machine(node);
+        }
+    }
+
+    /// Starts a node that is down on what is durable of its disk: its machine restarts.
+    pub(super) fn restart_machine(self: &Arc<Self>, node: NodeId) -> bool {
+        let image = self.simulator.durable_image(node);
+        self.simulator.replace_disk(node, image) && self.restart(node)
+    }
+
+    /// Whether a node is up and stopped.
+    pub(super) fn is_paused(&self, node: NodeId) -> bool {
+        matches!(self.life(node), Some(Life::Up { is_paused: true, .. }))
     }
 
     /// Stops a node (SIGSTOP); false if it does not run.
@@ -161,11 +225,37 @@ impl Lives {
 
     /// A life has ended by itself; nothing if that is known already.
     pub(super) fn ended(&self, node: NodeId, incarnation: Incarnation, why: &str) {
-        if !self.goes_down(node, incarnation, false) {
+        if why == PANICKED
+            && let Some(detail) = self.expected_end(node)
+        {
+            if self.goes_down(node, incarnation, true) {
+                let name = detail.replace("it crashed", "crashes").replace(' ', "-");
+                *self.lock().ends.entry(name).or_default() += 1;
+                self.recorder.node(node, incarnation, NodeState::Killed, &detail);
+            }
+            return;
+        }
+        let now = self.simulator.now();
+        let is_excused = self.lock().excused.get(&node).is_some_and(|until| now <= *until);
+        if !self.goes_down(node, incarnation, is_excused) {
+            return;
+        }
+        if let Some(Life::Down { by_itself, .. }) = self.lock().nodes.get_mut(&node) {
+            *by_itself = true;
+        }
+        if is_excused {
+            *self.lock().ends.entry("ends-of-failed-disks".to_owned()).or_default() += 1;
+            let detail = format!("{why}; its disk fails, so that is right");
+            self.recorder.node(node, incarnation, NodeState::Exited, &detail);
             return;
         }
         self.lock().exits.push(format!("{node} ended by itself: {why}"));
         self.recorder.node(node, incarnation, NodeState::Exited, why);
+    }
+
+    /// How the end is told that we brought about by arming it; none if none was armed.
+    fn expected_end(&self, node: NodeId) -> Option<String> {
+        self.lock().expected.remove(&node)
     }
 
     /// Whether it was up until now.
@@ -179,6 +269,7 @@ impl Lives {
                 *life = Life::Down {
                     incarnation: ending,
                     by_us,
+                    by_itself: false,
                 };
             }
             _ => return false,
@@ -215,6 +306,17 @@ impl Lives {
         self.lock().elections
     }
 
+    /// How often rare things happened, by name.
+    pub(super) fn counted(&self) -> BTreeMap<String, u64> {
+        let state = self.lock();
+        let said = RARE
+            .into_iter()
+            .map(|name| (name, state.said.get(name).copied().unwrap_or(0)));
+        let said = said.map(|(name, count)| (name.to_owned(), count));
+        said.chain(state.ends.iter().map(|(name, count)| (name.clone(), *count)))
+            .collect()
+    }
+
     /// Nodes that ended by themselves, one sentence each.
     pub(super) fn exits(&self) -> Vec<String> {
         self.lock().exits.clone()
@@ -222,10 +324,16 @@ impl Lives {
 
     /// A node says something of itself.
     pub(super) fn hear(&self, recorded: &Recorded) {
-        let (Place::Node(node), Evidence::Role { role, term }) = (recorded.place, &recorded.stamped.evidence) else {
+        let Place::Node(node) = recorded.place else {
             return;
         };
         let mut state = self.lock();
+        if let Some(name) = rare(&recorded.stamped.evidence) {
+            *state.said.entry(name).or_default() += 1;
+        }
+        let Evidence::Role { role, term } = &recorded.stamped.evidence else {
+            return;
+        };
         if *role != Role::Leader {
             state.leaders.remove(&node);
             return;
@@ -240,6 +348,33 @@ impl Lives {
         }
     }
 }
+
+/// What a node seldom says, by its name in coverage.
+fn rare(evidence: &Evidence) -> Option<&'static str> {
+    Some(match evidence {
+        Evidence::Truncate { .. } => RARE[0],
+        Evidence::Purge { .. } => RARE[1],
+        Evidence::Snapshot {
+            origin: SnapshotOrigin::Built,
+            ..
+        } => RARE[2],
+        Evidence::Snapshot {
+            origin: SnapshotOrigin::Received,
+            ..
+        } => RARE[3],
+        Evidence::Configured { .. } => RARE[4],
+        _ => return None,
+    })
+}
+
+/// Names of what [`rare`] tells.
+const RARE: [&str; 5] = [
+    "conflicts-truncated",
+    "logs-purged",
+    "snapshots-taken",
+    "snapshots-installed",
+    "configurations-appended",
+];
 
 /// What is said of a life whose program did not come to its end.
 const PANICKED: &str = "its program panicked";

@@ -33,7 +33,7 @@ use tribunal_store::wal;
 use super::{ClusterRecorder, TaskLost, World};
 pub use client::SimClient;
 use lives::Lives;
-pub use target::SimTarget;
+pub use target::{ABILITIES, SimTarget};
 
 /// How long the cluster may take until all nodes serve and one leads, by virtual time: many elections.
 const START_WITHIN: Duration = Duration::from_secs(30);
@@ -160,7 +160,9 @@ impl SimulationWorld {
 
     /// How often rare things happened so far, by name.
     pub fn counters(&self) -> BTreeMap<String, u64> {
-        coverage::counters(&self.simulator, &self.nodes(), self.lives.elections())
+        let mut counters = coverage::counters(&self.simulator, &self.nodes(), self.lives.elections());
+        counters.extend(self.lives.counted());
+        counters
     }
 
     /// Nodes that ended by themselves so far, in order of time: one sentence each.
@@ -183,7 +185,7 @@ impl World for SimulationWorld {
     }
 
     fn target(&self) -> SimTarget {
-        SimTarget::new(self.simulator.clone(), Arc::clone(&self.lives), self.nodes())
+        SimTarget::new(self.simulator.clone(), Arc::clone(&self.lives), self.members.clone())
     }
 
     fn client(&self, number: u32, node: NodeId) -> (SimEnv, SimClient) {

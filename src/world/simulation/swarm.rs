@@ -3,15 +3,18 @@
 //! A seed that draws three nodes over a perfect network is as useful as one that draws five over a bad one. Each
 //! aspect has a stream of random numbers of its own, so that what is given by hand moves nothing else.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
 use tribunal_env::{Purpose, Stream, seeded};
-use tribunal_history::{NodeId, Weather};
+use tribunal_history::{FaultKind, NodeId, Weather};
 use tribunal_simulation::{Buggify, Delay, DiskSettings, LinkSettings, World as Simulator};
 use tribunal_store::consensus::ENTRIES_KEPT;
 use tribunal_store::wal;
+
+use super::ABILITIES;
 
 /// Entries between snapshots where none are wanted, as in real nodes.
 const SNAPSHOT_COUNT: u64 = 100_000;
@@ -29,6 +32,17 @@ pub struct Shape {
     pub election: Duration,
 }
 
+/// The faults that a seed draws from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mix {
+    /// Which kinds.
+    pub kinds: BTreeSet<FaultKind>,
+    /// How many at a time.
+    pub tracks: u16,
+    /// Mean time between the starts of two, in each track.
+    pub interval: Duration,
+}
+
 /// What is drawn.
 #[derive(Clone, Copy)]
 enum Aspect {
@@ -40,6 +54,9 @@ enum Aspect {
     Disks = 5,
     Points = 6,
     Log = 7,
+    Groups = 8,
+    Tracks = 9,
+    Interval = 10,
 }
 
 fn rng(seed: u64, aspect: Aspect) -> ChaCha8Rng {
@@ -53,11 +70,13 @@ fn rng(seed: u64, aspect: Aspect) -> ChaCha8Rng {
 
 /// The cluster and the load of a seed.
 pub fn shape(seed: u64) -> Shape {
-    // Five nodes cost twice as much as three and find little more.
-    let nodes = if rng(seed, Aspect::Nodes).random_ratio(1, 5) {
-        5
-    } else {
-        3
+    // Five nodes cost twice as much as three, and seven twice as much again; they find little more. A single one has
+    // nobody to learn from what it forgot.
+    let nodes = match rng(seed, Aspect::Nodes).random_range(0..100) {
+        0..5 => 1,
+        5..83 => 3,
+        83..98 => 5,
+        _ => 7,
     };
     let keys = rng(seed, Aspect::Keys).random_range(3..=12);
     let timers = &mut rng(seed, Aspect::Timers);
@@ -70,6 +89,22 @@ pub fn shape(seed: u64) -> Shape {
         keys,
         heartbeat: Duration::from_millis(heartbeat_ms),
         election: Duration::from_millis(election_ms),
+    }
+}
+
+/// The faults of a seed, of those that are `possible`. If these are all that there are, a seed has some groups of them
+/// only: a node that is killed all the time never lags, and a cluster that is always cut never fills a disk.
+pub fn faults(seed: u64, possible: &BTreeSet<FaultKind>) -> Mix {
+    let groups: BTreeSet<&str> = possible.iter().map(|kind| kind.group()).collect();
+    let is_all = ABILITIES.iter().all(|kind| possible.contains(kind));
+    let draws = &mut rng(seed, Aspect::Groups);
+    // Three of four groups, and all of them where that would leave none.
+    let on: BTreeSet<&str> = groups.into_iter().filter(|_| draws.random_ratio(3, 4)).collect();
+    let is_on = |kind: &FaultKind| !is_all || on.is_empty() || on.contains(kind.group());
+    Mix {
+        kinds: possible.iter().copied().filter(is_on).collect(),
+        tracks: rng(seed, Aspect::Tracks).random_range(1..=3),
+        interval: Duration::from_millis(rng(seed, Aspect::Interval).random_range(1_500..=5_000)),
     }
 }
 
@@ -90,12 +125,25 @@ pub fn weather(seed: u64) -> Weather {
     let sync_max_us = disks.random_range(300..=8_000);
     let sync_tail_ppm = disks.random_range(0..=40_000);
     let points = &mut rng(seed, Aspect::Points);
-    let (is_on, points_act_ppm) = (points.random_bool(0.5), points.random_range(1_000..=20_000));
+    let (is_on, points_act_ppm) = (points.random_bool(0.5), points.random_range(1_000..=50_000));
     let log = &mut rng(seed, Aspect::Log);
     // Small segments make the log turn to new ones all the time.
     let segment_bytes = 1 << log.random_range(14..=24_u32);
+    // A snapshot after every few entries, and a log that is purged behind it, make those who lag need one.
+    let (is_short, short_count, short_kept) = (
+        log.random_bool(0.6),
+        log.random_range(20..=600),
+        log.random_range(0..=200),
+    );
+    let (snapshot_count, entries_kept) = if is_short {
+        (short_count, short_kept)
+    } else {
+        (calm.snapshot_count, calm.entries_kept)
+    };
     Weather {
         segment_bytes,
+        snapshot_count,
+        entries_kept,
         delay_max_us,
         delay_tail_ppm,
         loss_ppm,
@@ -203,6 +251,24 @@ mod tests {
             assert_eq!((shape(seed), &weather(seed)), (*shape_before, weather_before));
             assert!(shape_before.election >= shape_before.heartbeat * 5);
         }
+    }
+
+    #[test]
+    fn seeds_draw_different_faults_and_keep_to_what_is_asked_for() {
+        let all: BTreeSet<FaultKind> = ABILITIES.into();
+        let drawn: Vec<Mix> = (0..200).map(|seed| faults(seed, &all)).collect();
+        for kind in &all {
+            let with = drawn.iter().filter(|mix| mix.kinds.contains(kind)).count();
+            assert!((100..200).contains(&with), "{kind} in {with} of 200 seeds");
+        }
+        assert!(
+            drawn
+                .iter()
+                .all(|mix| !mix.kinds.is_empty() && mix.kinds.is_subset(&all))
+        );
+        let asked: BTreeSet<FaultKind> = [FaultKind::Kill, FaultKind::Pause].into();
+        assert!((0..50).all(|seed| faults(seed, &asked).kinds == asked));
+        assert!((0..200).all(|seed| faults(seed, &asked).tracks == drawn[seed as usize].tracks));
     }
 
     #[test]

@@ -281,6 +281,14 @@ pub(super) async fn recover<E: Env>(
                 };
                 tidy.await.map_err(|e| WalError::io("cut the torn end of", &path, &e))?;
             }
+            // Whoever wrote this may have died before its sync, and the system still shows it. What this life goes on
+            // from must be durable, or it would tell others of entries that the next loss of power takes.
+            if !scan.torn {
+                file.sync_data().await.map_err(|e| WalError::io("sync", &path, &e))?;
+            }
+            disk.sync_dir(FOLDER)
+                .await
+                .map_err(|e| WalError::io("sync", FOLDER, &e))?;
             recovered.active = Some((file, size.max(end), end));
         }
     }

@@ -67,6 +67,11 @@ impl<E: Env> SnapshotStore<E> {
             None => None,
             Some(name) => Some(check(env, name, &begun).await?),
         };
+        // A name that the last life gave and did not sync is shown until the power fails. The log may be purged for it
+        // soon, so it must be durable.
+        disk.sync_dir(FOLDER)
+            .await
+            .map_err(|e| WalError::io("sync", FOLDER, &e))?;
         for name in names.iter().filter(|name| Some(*name) != newest) {
             remove(disk, name).await?;
         }

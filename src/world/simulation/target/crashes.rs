@@ -1,0 +1,93 @@
+//! Nodes that die: at once, after some polls, at a named point.
+
+use tribunal_history::{Fault, Moment, NodeId, Outage};
+use tribunal_nemesis::{Effect, FaultError};
+use tribunal_simulation::Crash;
+use tribunal_store::points;
+
+use super::{InForce, SimTarget, names, reached_some};
+
+fn of(outage: Outage) -> Crash {
+    match outage {
+        Outage::Process => Crash::PROCESS,
+        Outage::Machine => Crash::MACHINE,
+        Outage::Reboot => Crash::REBOOT,
+    }
+}
+
+impl SimTarget {
+    pub(super) fn kill(&self, nodes: &[NodeId], crash: Crash) -> Result<(), FaultError> {
+        let what = if crash.loses_unsynced {
+            "its power was cut"
+        } else {
+            "its process was killed"
+        };
+        let mut reached = false;
+        for &node in nodes {
+            reached |= self.lives.crash(node, crash, what);
+        }
+        reached_some(reached, nodes)
+    }
+
+    pub(super) fn crash(&self, nodes: &[NodeId], outage: Outage, moment: &Moment) -> Result<(), FaultError> {
+        let crash = of(outage);
+        let mut reached = false;
+        match moment {
+            Moment::Now => return self.kill(nodes, crash),
+            Moment::Polls { polls } => {
+                for &node in nodes {
+                    if self.simulator.crash_after_polls(node, *polls, crash) {
+                        self.lives.expect(node, "it crashed where it waited".to_owned());
+                        reached = true;
+                    }
+                }
+            }
+            Moment::Point { point, passes } => {
+                let known = points::ALL.iter().find(|known| known.name == *point);
+                let Some(known) = known else {
+                    return Err(FaultError(format!("the store has no point {point:?}")));
+                };
+                for &node in nodes {
+                    if self.simulator.crash_at(node, known.name, *passes, crash) {
+                        self.lives.expect(node, format!("it crashed at {point}"));
+                        reached = true;
+                    }
+                }
+            }
+        }
+        reached_some(reached, nodes)
+    }
+
+    /// All nodes that it hit are down; for a crash that waits for its moment one of them is enough.
+    pub(super) fn crash_effect(&self, active: &InForce) -> Effect {
+        let is_down = |node: &&NodeId| !self.simulator.is_up(**node);
+        let down: Vec<NodeId> = active.nodes.iter().filter(is_down).copied().collect();
+        let is_enough = match &active.fault {
+            Fault::Crash {
+                moment: Moment::Polls { .. } | Moment::Point { .. },
+                ..
+            } => !down.is_empty(),
+            _ => down == active.nodes,
+        };
+        if is_enough {
+            return Effect::Proved(format!("down: {}", names(&down)));
+        }
+        let up: Vec<NodeId> = active
+            .nodes
+            .iter()
+            .filter(|node| !down.contains(node))
+            .copied()
+            .collect();
+        Effect::NotYet(format!("still up: {}", names(&up)))
+    }
+
+    pub(super) fn end_of_crash(&self, nodes: &[NodeId]) {
+        for &node in nodes {
+            // Another fault may have armed it anew; then that one loses its effect, which its proof will say.
+            if self.simulator.disarm(node) {
+                self.lives.expect_no_more(node);
+            }
+        }
+        self.restart(nodes);
+    }
+}
