@@ -74,7 +74,7 @@ mod world;
 pub use buggify::Buggify;
 pub use clock::{DRIFT_PPM_MAX, SimClock};
 pub use crash::Crash;
-pub use disk::{DiskCounters, DiskImage, DiskSettings, SimDisk, SimFile, Unsynced};
+pub use disk::{Changed, DiskCounters, DiskImage, DiskSettings, Durable, SimDisk, SimFile, Unsynced};
 pub use draw::Delay;
 pub use env::SimEnv;
 pub use evidence::Recorded;

@@ -422,3 +422,36 @@ fn an_image_boots_another_life() {
         assert_eq!(file.read_at(0, 9).await.expect("read"), "image");
     });
 }
+
+/// The view in place shows what the image shows, and every change of the durable side is counted in its kind.
+#[test]
+fn the_durable_side_is_read_in_place_and_its_changes_are_counted() {
+    let mut bench = Bench::new(7, Unsynced::LOST);
+    let look = |bench: &Bench| {
+        let image = bench.world.durable_image(N1);
+        bench.world.with_durable(N1, |durable| {
+            assert_eq!(durable.paths().collect::<Vec<_>>(), image.paths().collect::<Vec<_>>());
+            for path in image.paths() {
+                assert_eq!(durable.len(path), image.len(path), "{path}");
+                assert_eq!(durable.read_at(path, 1, 100), image.read_at(path, 1, 100), "{path}");
+            }
+            durable.changed()
+        })
+    };
+    let before = look(&bench);
+    bench
+        .act(async |disk| {
+            create(&disk, "a", b"hello").await?;
+            disk.sync_dir("").await
+        })
+        .expect("created");
+    let synced = look(&bench);
+    assert!(synced.synced > before.synced, "{synced:?}");
+    assert!(synced.names > before.names, "{synced:?}");
+    assert_eq!(synced.otherwise, before.otherwise);
+    assert_eq!(bench.world.rot(N1, "", 1), 1);
+    let rotten = look(&bench);
+    assert!(rotten.otherwise > synced.otherwise, "{rotten:?}");
+    bench.lose_power();
+    assert!(look(&bench).otherwise > rotten.otherwise);
+}

@@ -6,6 +6,7 @@
 //! that it is given.
 
 mod content;
+mod durable;
 mod image;
 mod power;
 mod settings;
@@ -25,6 +26,7 @@ use crate::place::{Owner, Place};
 use crate::runtime::sleep_true;
 use state::SyncEnd;
 
+pub use durable::{Changed, Durable};
 pub use image::DiskImage;
 pub use settings::{DiskCounters, DiskSettings, Unsynced};
 pub(crate) use state::DiskState;

@@ -21,6 +21,7 @@ enum Fate {
 impl DiskState {
     /// Forgets what was not synced, but for what survives by chance.
     pub(super) fn lose_power(&mut self) {
+        self.changed.otherwise += 1;
         let numbers: Vec<u64> = self.inodes.keys().copied().collect();
         for number in numbers {
             let Some(inode) = self.inodes.get_mut(&number) else {

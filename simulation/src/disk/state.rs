@@ -9,6 +9,7 @@ use rand_chacha::ChaCha8Rng;
 use tribunal_env::{OpenMode, Purpose, Stream, seeded};
 
 use super::content::{Content, SECTOR, pieces};
+use super::durable::Changed;
 use super::image::DiskImage;
 use super::settings::{DiskCounters, DiskSettings};
 use crate::draw::{below, chance};
@@ -48,6 +49,7 @@ pub(crate) struct DiskState {
     /// What leads from the durable to the seen names, in order.
     pub(super) renames: Vec<NameChange>,
     pub(super) renames_made: u64,
+    pub(super) changed: Changed,
     lots: [Option<ChaCha8Rng>; LOTS],
 }
 
@@ -142,6 +144,7 @@ impl DiskState {
             renames: Vec::new(),
             renames_made: 0,
             lots: Default::default(),
+            changed: Changed::default(),
         }
     }
 
@@ -312,6 +315,11 @@ impl DiskState {
                 .count();
             kept = (0..count).map(|_| chance(self.lot(Lot::SyncError), 0.5)).collect();
         }
+        match end {
+            SyncEnd::Done => self.changed.synced += 1,
+            SyncEnd::Failed => self.changed.otherwise += 1,
+            SyncEnd::Lied => {}
+        }
         let inode = self.inode(number)?;
         if end == SyncEnd::Lied {
             return Ok(());
@@ -344,6 +352,7 @@ impl DiskState {
             }
         }
         self.renames = left;
+        self.changed.names += 1;
         self.forget_all();
         Ok(())
     }
@@ -377,12 +386,14 @@ impl DiskState {
         inode.seen.flip(byte, bit);
         inode.flipped.push((byte, bit));
         Arc::make_mut(&mut inode.durable).flip(byte, bit);
+        self.changed.otherwise += 1;
         self.counters.bits_flipped += 1;
         Ok(())
     }
 
     /// Flips back what was flipped, and makes every sector readable.
     pub(super) fn mend(&mut self) {
+        self.changed.otherwise += 1;
         for inode in self.inodes.values_mut() {
             inode.unreadable.clear();
             for (byte, bit) in std::mem::take(&mut inode.flipped) {
@@ -419,6 +430,7 @@ impl DiskState {
 
     /// Puts an image in the place of everything.
     pub(super) fn replace(&mut self, image: DiskImage) {
+        self.changed.otherwise += 1;
         self.folders = image.folders;
         self.folders.insert(String::new());
         self.renames.clear();

@@ -3,6 +3,7 @@
 use tribunal_history::NodeId;
 
 use super::content::SECTOR;
+use super::durable::Durable;
 use super::image::DiskImage;
 use super::settings::{DiskCounters, DiskSettings};
 use super::state::{DiskState, Lot};
@@ -30,6 +31,12 @@ impl World {
     /// What would be left on a node's disk if it lost its power now and nothing un-synced survived.
     pub fn durable_image(&self, node: NodeId) -> DiskImage {
         self.with_disk(node, |disk| disk.durable_image())
+    }
+
+    /// Lets `read` look at the durable side of a node's disk where it is, without a copy: what
+    /// [`World::durable_image`] would hold.
+    pub fn with_durable<R>(&self, node: NodeId, read: impl FnOnce(&Durable<'_>) -> R) -> R {
+        self.with_disk(node, |disk| read(&Durable::new(disk)))
     }
 
     /// What a node reads from its disk now, un-synced writes and all.
