@@ -43,6 +43,7 @@ pub mod generate;
 pub mod judge;
 pub mod linearizability;
 pub mod minimise;
+pub mod quorum;
 pub mod revisions;
 pub mod spec;
 

@@ -255,6 +255,7 @@ impl Case<'_> {
             longest_legal: Vec::new(),
             blocked: Vec::new(),
             time_ns,
+            picture: None,
         }
     }
 

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::{Cause, Ending};
 use crate::id::{NodeId, ProcessId, Revision, Seq, Term};
+use crate::picture::Picture;
 use crate::record::Record;
 use crate::value::Value;
 
@@ -35,11 +36,15 @@ pub struct Finding {
     pub minimised: Minimised,
     /// When it was complete: nanoseconds since the start of the run at which the last of its operations ended.
     pub time_ns: u64,
+    /// The cluster at that instant, where a promise of the protocol was broken.
+    pub picture: Option<Picture>,
 }
 
 impl Record for Finding {
     const FORMAT: &'static str = "tribunal-finding";
-    const VERSION: u32 = 1;
+    /// 2: a picture. What version 1 has is unchanged.
+    const VERSION: u32 = 2;
+    const VERSION_MIN: u32 = 1;
 }
 
 impl Finding {
@@ -140,6 +145,8 @@ pub enum AnomalyClass {
     /// The values can be explained, the revisions that came with them cannot: one stands for two changes, goes back in
     /// time, was made by nobody, or does not show what it should.
     RevisionContract,
+    /// The protocol broke a promise among the nodes, whatever clients saw of it.
+    BrokenPromise,
     /// No order explains the operations, and no narrower name fits.
     NotLinearizable,
 }
@@ -155,6 +162,7 @@ impl AnomalyClass {
             Self::FailedTookEffect => "failed-took-effect",
             Self::ExecutedTwice => "executed-twice",
             Self::RevisionContract => "revision-contract",
+            Self::BrokenPromise => "broken-promise",
             Self::NotLinearizable => "not-linearizable",
         }
     }
@@ -169,6 +177,7 @@ impl AnomalyClass {
             Self::FailedTookEffect => "failed operation took effect",
             Self::ExecutedTwice => "operation executed twice",
             Self::RevisionContract => "revision contract violated",
+            Self::BrokenPromise => "broken promise of the protocol",
             Self::NotLinearizable => "not linearizable",
         }
     }

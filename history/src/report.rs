@@ -36,7 +36,7 @@ pub struct Report {
 
 impl Record for Report {
     const FORMAT: &'static str = "tribunal-report";
-    /// 2: more kinds of faults. What version 1 has is unchanged.
+    /// 2: more kinds of faults; findings may have a picture. What version 1 has is unchanged.
     const VERSION: u32 = 2;
     const VERSION_MIN: u32 = 1;
 }

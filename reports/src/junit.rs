@@ -11,7 +11,7 @@ use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestSuite};
 use tribunal_history::report::RunOutcome;
 use tribunal_history::{FaultKind, Finding, Outcome, Property, PropertyClass, Report};
 
-use crate::words;
+use crate::{picture, words};
 
 /// Characters shown of one text.
 const TEXT_CHARS_MAX: usize = 10_000;
@@ -136,6 +136,12 @@ fn describe(text: &mut String, finding: &Finding) {
     let _ = write!(text, "\n{}\n", clean(&finding.sentence));
     if !finding.context.is_empty() {
         let _ = writeln!(text, "{}", clean(&finding.context));
+    }
+    if let Some(drawn) = &finding.picture {
+        let _ = writeln!(text, "{}:", clean(&picture::caption(drawn)));
+        for member in drawn.members.iter().take(picture::MEMBERS_MAX) {
+            let _ = writeln!(text, "  {}", clean(&picture::row(member).join(" | ")));
+        }
     }
     for (place, operation) in finding.operations.iter().enumerate().take(OPERATIONS_MAX) {
         let order = finding

@@ -18,6 +18,7 @@
 mod collect;
 mod html;
 mod junit;
+mod picture;
 mod summary;
 mod svg;
 mod terminal;

@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use tribunal_history::report::{FaultSummary, FunctionCounts, RunOutcome, RunSummary};
 use tribunal_history::{Finding, Outcome, Property, Report};
 
-use crate::words;
+use crate::{picture, words};
 
 /// A summary is shorter than this. GitHub shows a step's summary up to 1 MiB, and 64 kB of it are still read.
 pub const SUMMARY_BYTES_MAX: usize = 64_000;
@@ -109,6 +109,23 @@ fn finding(place: usize, finding: &Finding) -> String {
     let _ = write!(text, "\n\n{}\n", escape(&finding.sentence));
     if !finding.context.is_empty() {
         let _ = write!(text, "\n{}\n", escape(&finding.context));
+    }
+    if let Some(drawn) = &finding.picture {
+        let _ = write!(
+            text,
+            "\n{}\n\n| {} |\n|",
+            escape(&picture::caption(drawn)),
+            picture::HEADS.join(" | ")
+        );
+        text.push_str(&"---|".repeat(picture::HEADS.len()));
+        text.push('\n');
+        for member in drawn.members.iter().take(picture::MEMBERS_MAX) {
+            let cells = picture::row(member).map(|cell| escape(&cell).to_string());
+            let _ = writeln!(text, "| {} |", cells.join(" | "));
+        }
+    }
+    if finding.operations.is_empty() {
+        return text;
     }
     text.push_str("\n| | operation | client | node | from | to | |\n|---|---|---|---|---|---|---|\n");
     for (operation, drawn) in finding.operations.iter().enumerate().take(ROWS_MAX) {

@@ -12,9 +12,12 @@ fn runs() -> Vec<(&'static str, (Report, Vec<Event>))> {
     let mut three = support::failing();
     three.0.findings.push(support::lost_write());
     three.0.findings.push(support::lost_write());
+    let mut promise = support::failing();
+    promise.0.findings = vec![support::broken_promise()];
     vec![
         ("failing", support::failing()),
         ("three findings", three),
+        ("broken promise", promise),
         ("passing", support::passing()),
         ("hostile", support::hostile()),
         ("empty", support::empty()),
@@ -192,4 +195,25 @@ fn a_history_that_contradicts_itself_is_said_to() {
 fn the_same_run_has_the_same_page() {
     let (report, events) = support::failing();
     assert_eq!(html(&report, &events), html(&report, &events));
+}
+
+/// Who had what is a table, beside the sentence; there are no operations to draw.
+#[test]
+fn a_broken_promise_shows_who_had_what() {
+    let (mut report, events) = support::failing();
+    report.findings = vec![support::broken_promise()];
+    let page = html(&report, &events);
+    for text in [
+        "Who had entry 41 of term 2, chain 27432252 at that instant",
+        "leads term 2",
+        "<td class=\"good\">yes, in the log</td>",
+        "<td class=\"bad\">no</td>",
+        "&lt;b&gt;its disk | lied",
+        "the disk itself",
+    ] {
+        assert!(page.contains(text), "{text}");
+    }
+    let summary = tribunal_reports::summary(&report);
+    assert!(summary.contains("| n2 | voter | up |"), "{summary}");
+    assert!(!summary.contains("| operation | client"), "{summary}");
 }

@@ -131,6 +131,7 @@ impl Walk {
 fn full() -> Report {
     let (mut report, _) = support::failing();
     report.findings.push(support::lost_write());
+    report.findings.push(support::broken_promise());
     let fault = report.faults[0].clone();
     let selects = [
         Select::Nodes { nodes: vec![NodeId(1)] },
@@ -270,8 +271,8 @@ fn every_name_of_an_enumeration_is_in_the_schema() {
             .collect()
     };
     use AnomalyClass::{
-        ExecutedTwice, FailedTookEffect, LostUpdate, LostWrite, NotLinearizable, PhantomValue, RevisionContract,
-        StaleRead,
+        BrokenPromise, ExecutedTwice, FailedTookEffect, LostUpdate, LostWrite, NotLinearizable, PhantomValue,
+        RevisionContract, StaleRead,
     };
     use CauseCode as C;
     use RunOutcome as R;
@@ -316,6 +317,7 @@ fn every_name_of_an_enumeration_is_in_the_schema() {
             FailedTookEffect,
             ExecutedTwice,
             RevisionContract,
+            BrokenPromise,
             NotLinearizable
         ])
     );

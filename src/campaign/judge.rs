@@ -3,14 +3,18 @@
 use std::path::Path;
 use std::time::Duration;
 
+use tribunal_checker::quorum::Judged;
 use tribunal_checker::{JudgeError, Judgement};
 use tribunal_history::report::{RunOutcome, RunSummary, RunVerdict};
-use tribunal_history::{Event, FaultKind, Finding, Outcome, Property, PropertyClass, Report, Schedule, Select, Step};
+use tribunal_history::{
+    AnomalyClass, Event, FaultKind, Finding, Outcome, Property, PropertyClass, Report, Schedule, Select, Step,
+};
 use tribunal_nemesis::Coverage;
 use tribunal_workload::{NodeProgress, NodeReads, progress_property};
 
 use super::outcome::{ExitPolicy, outcome};
 use super::plan::{Plan, shell_word};
+use crate::world::simulation::Audited;
 
 /// What the runner saw beside the history.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +31,8 @@ pub struct Observed {
     pub unexpected_exits: Vec<String>,
     /// What the simulator found wrong with the code that ran in it; none in other worlds.
     pub faulty_code: Option<Vec<FaultyCode>>,
+    /// What the auditor of a simulation came to; none in other worlds.
+    pub audited: Option<Audited>,
     /// What went wrong with the tool or with starting the system, for people.
     pub harness_errors: Vec<String>,
     /// Whether somebody interrupted it.
@@ -61,6 +67,11 @@ pub fn report(
 
     let mut findings = Vec::new();
     let mut properties = vec![linearizable(judgement, &mut findings)];
+    if let Some(audited) = &seen.audited {
+        properties.extend(audited.judged.iter().map(promise));
+        findings.extend(audited.findings.iter().cloned());
+        findings.sort_by_key(|finding| finding.time_ns);
+    }
     properties.push(progress(plan, seen));
     properties.push(no_crash(seen));
     properties.extend(seen.faulty_code.as_deref().map(no_panic));
@@ -153,6 +164,18 @@ pub fn linearizable(judgement: Result<Judgement, JudgeError>, findings: &mut Vec
         verdict,
         detail,
     )
+}
+
+/// A promise of the protocol as a property.
+fn promise(judged: &Judged) -> Property {
+    let times = counted(usize::try_from(judged.judged).unwrap_or(usize::MAX), "time");
+    let detail = match judged.outcome {
+        Outcome::Vacuous => "nothing happened that it is about".to_owned(),
+        Outcome::Fail => format!("broken {} of {times}; the first is a finding", grouped(judged.broken)),
+        _ => format!("judged {times}, against the durable bytes of the disks at each step"),
+    };
+    let title = format!("Protocol: {}", judged.title);
+    property(judged.id, &title, PropertyClass::Safety, judged.outcome, detail)
 }
 
 fn progress(plan: &Plan, seen: &Observed) -> Property {
@@ -349,7 +372,11 @@ pub fn headline(
                     .key
                     .as_ref()
                     .map_or_else(String::new, |key| format!("key {key}: "));
-                format!("not linearizable · {key}{}", finding.class.title())
+                let what = match finding.class {
+                    AnomalyClass::BrokenPromise => finding.property.as_str(),
+                    _ => "not linearizable",
+                };
+                format!("{what} · {key}{}", finding.class.title())
             }
             None => first(&|property| property.verdict == Outcome::Fail).map_or_else(String::new, |property| {
                 format!("{}: {}", property.title, property.detail)

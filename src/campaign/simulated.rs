@@ -192,6 +192,7 @@ fn simulate(
         };
     };
     seen.unexpected_exits = world.unexpected_exits();
+    seen.audited = Some(world.audited());
     seen.faulty_code = Some(simulator.findings().0.iter().map(faulty_code).collect());
     seen.interrupted = interrupted.load(Ordering::SeqCst);
     let digest = simulation.digest();

@@ -106,6 +106,7 @@ pub fn finding<S: Recorded>(case: &Case<'_, S>) -> Finding {
             proved_again: case.minimal.proved_again == Some(true),
         },
         time_ns,
+        picture: None,
     }
 }
 

@@ -3,10 +3,10 @@
 use minijinja::Value as Page;
 use serde::Serialize;
 use tribunal_history::report::{FaultSummary, FunctionCounts, RunOutcome};
-use tribunal_history::{Event, FaultKind, Finding, Outcome, Property, Report};
+use tribunal_history::{Event, FaultKind, Finding, Outcome, Picture, Property, Report};
 
 use crate::svg::{strip, timeline};
-use crate::words;
+use crate::{picture, words};
 
 /// Findings that are drawn; further ones are told in a sentence.
 const FINDINGS_DRAWN_MAX: usize = 20;
@@ -66,7 +66,22 @@ struct FindingView {
     sentence: String,
     context: String,
     drawing: Option<Page>,
+    table: Option<TableView>,
     footnote: String,
+}
+
+/// Who had what.
+#[derive(Serialize)]
+struct TableView {
+    caption: String,
+    heads: Vec<&'static str>,
+    rows: Vec<RowView>,
+}
+
+#[derive(Serialize)]
+struct RowView {
+    cells: Vec<String>,
+    tone: &'static str,
 }
 
 #[derive(Clone, Serialize)]
@@ -236,15 +251,31 @@ fn finding(place: usize, finding: &Finding, report: &Report) -> FindingView {
         heading: clean(&format!("{n} · {}{on}", finding.class.title())),
         sentence: clean(&finding.sentence),
         context: clean(&finding.context),
-        drawing: (place < FINDINGS_DRAWN_MAX).then(|| {
+        drawing: (place < FINDINGS_DRAWN_MAX && !finding.operations.is_empty()).then(|| {
             let name = format!("finding-{n}");
             Page::from_safe_string(timeline::inline(&name, finding, &report.faults))
         }),
+        table: finding.picture.as_ref().map(table),
         footnote: footnote(finding),
     }
 }
 
+fn table(drawn: &Picture) -> TableView {
+    let rows = drawn.members.iter().take(picture::MEMBERS_MAX).map(|member| RowView {
+        cells: picture::row(member).iter().map(|cell| clean(cell)).collect(),
+        tone: picture::tone(member.holds),
+    });
+    TableView {
+        caption: clean(&picture::caption(drawn)),
+        heads: picture::HEADS.to_vec(),
+        rows: rows.collect(),
+    }
+}
+
 fn footnote(finding: &Finding) -> String {
+    if finding.operations.is_empty() {
+        return format!("Seen at {}, at the step that broke it.", words::moment(finding.time_ns));
+    }
     let on = finding
         .key
         .as_ref()

@@ -10,11 +10,12 @@ use std::collections::BTreeMap;
 use tribunal_history::event::{Completion, Invocation, LeaderEvent, NodeEvent, PhaseEvent};
 use tribunal_history::finding::Placed;
 use tribunal_history::operation::pair;
+use tribunal_history::picture::{Basis, Holding, MemberPicture, Picture, Standing};
 use tribunal_history::report::{RunOutcome, RunSummary, RunVerdict};
 use tribunal_history::{
     AnomalyClass, Blocked, Cause, CauseCode, Direction, DrawnOperation, Ending, Event, Fault, FaultKind, Finding,
-    Incarnation, Minimised, NemesisAction, NemesisEvent, NodeId, NodeState, Operation, Outcome, Phase, ProcessId,
-    Property, PropertyClass, Report, Revision, Select, Seq, Term, Value,
+    Incarnation, LogIndex, MemberId, Minimised, NemesisAction, NemesisEvent, NodeId, NodeState, Operation, Outcome,
+    Phase, ProcessId, Property, PropertyClass, Report, Revision, Select, Seq, Term, Value,
 };
 use tribunal_reports::{fault_summaries, function_counts, leader_spans};
 
@@ -148,6 +149,47 @@ pub fn lost_write() -> Finding {
             proved_again: true,
         },
         time_ns: 18_203 * MS,
+        picture: None,
+    }
+}
+
+/// An acknowledgement that no quorum held, with who had what.
+pub fn broken_promise() -> Finding {
+    let member = |node: u16, holds, note: &str| MemberPicture {
+        node: Some(NodeId(node)),
+        member: MemberId(0xa0 + u64::from(node)),
+        standing: Standing::Voter,
+        is_up: Some(node != 3),
+        term: Some(Term(2)),
+        leads: (node == 1).then_some(Term(2)),
+        durable_last: Some(LogIndex(40 + u64::from(node))),
+        durable_chain: Some("27432252".to_owned()),
+        holds,
+        note: note.to_owned(),
+        basis: Basis::DurableImage,
+        ..MemberPicture::default()
+    };
+    Finding {
+        property: "acknowledged-on-quorum".to_owned(),
+        class: AnomalyClass::BrokenPromise,
+        key: None,
+        sentence: "n1 told a client ok for operation 7, which no majority held durably: only n1 has it".to_owned(),
+        context: "At that instant n1 led term 2.".to_owned(),
+        operations: Vec::new(),
+        state_before: Value::Null,
+        longest_legal: Vec::new(),
+        blocked: Vec::new(),
+        picture: Some(Picture {
+            entry: Some(LogIndex(41)),
+            term: Some(Term(2)),
+            chain: Some("27432252".to_owned()),
+            members: vec![
+                member(1, Holding::Log, ""),
+                member(2, Holding::No, "<b>its disk | lied"),
+                member(3, Holding::Other, ""),
+            ],
+        }),
+        ..lost_write()
     }
 }
 
@@ -420,6 +462,7 @@ fn stale_read(events: &[Event]) -> Finding {
             proved_again: true,
         },
         time_ns,
+        picture: None,
     }
 }
 

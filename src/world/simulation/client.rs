@@ -14,8 +14,10 @@ use tribunal_env::{CallError, Clock as _, Env as _, Method, Transport as _};
 use tribunal_history::{MemberId, NodeId};
 use tribunal_simulation::SimEnv;
 use tribunal_store::service::method;
-use tribunal_workload::{Call, Client, Failure, Response};
+use tribunal_workload::recorder::Completion;
+use tribunal_workload::{Access, Call, Client, Failure, Response, classify};
 
+use super::audit::Audit;
 use super::wire::{self, Request};
 
 /// A client of one node.
@@ -25,29 +27,54 @@ pub struct SimClient {
     member: MemberId,
     is_connected: bool,
     operations: Arc<AtomicU64>,
+    audit: Audit,
 }
 
 impl SimClient {
-    /// A client of `node`, which is `member`; not connected yet. `operations` counts those of the whole run.
-    pub fn new(env: SimEnv, node: NodeId, member: MemberId, operations: Arc<AtomicU64>) -> Self {
+    /// A client of `node`, which is `member`; not connected yet. `operations` counts those of the whole run, and
+    /// `audit` is told of writes that failed.
+    pub fn new(env: SimEnv, node: NodeId, member: MemberId, operations: Arc<AtomicU64>, audit: Audit) -> Self {
         Self {
             env,
             node,
             member,
             is_connected: false,
             operations,
+            audit,
         }
     }
 
-    async fn ask<M: Message + Default>(
+    /// Asks for a write; the auditor is told if that failed without effect.
+    async fn write<M: Message + Default>(
         &self,
         method: Method,
         request: &impl Message,
         within: Duration,
     ) -> Result<M, Failure> {
+        let operation = self.number();
+        let answer = self.ask(operation, method, request, within).await;
+        if let Err(failure) = &answer
+            && let Completion::Fail(_) = classify(Access::Write, failure)
+        {
+            self.audit.failed(operation);
+        }
+        answer
+    }
+
+    /// The next operation's number: from 1 on, since to a node 0 means that the operation has none.
+    fn number(&self) -> u64 {
+        1 + self.operations.fetch_add(1, Ordering::Relaxed)
+    }
+
+    async fn ask<M: Message + Default>(
+        &self,
+        operation: u64,
+        method: Method,
+        request: &impl Message,
+        within: Duration,
+    ) -> Result<M, Failure> {
         let request = Request {
-            // From 1 on: to a node 0 means that the operation has no number.
-            operation: 1 + self.operations.fetch_add(1, Ordering::Relaxed),
+            operation,
             within,
             message: request.encode_to_vec().into(),
         };
@@ -107,13 +134,16 @@ impl Client for SimClient {
         // A call that is abandoned or fails leaves no connection behind.
         self.is_connected = false;
         let answer = match &call {
-            Call::Range(request) => self.ask(method::RANGE, request, within).await.map(Response::Range),
-            Call::Put(request) => self.ask(method::PUT, request, within).await.map(Response::Put),
+            Call::Range(request) => self
+                .ask(self.number(), method::RANGE, request, within)
+                .await
+                .map(Response::Range),
+            Call::Put(request) => self.write(method::PUT, request, within).await.map(Response::Put),
             Call::DeleteRange(request) => self
-                .ask(method::DELETE_RANGE, request, within)
+                .write(method::DELETE_RANGE, request, within)
                 .await
                 .map(Response::DeleteRange),
-            Call::Txn(request) => self.ask(method::TXN, request, within).await.map(Response::Txn),
+            Call::Txn(request) => self.write(method::TXN, request, within).await.map(Response::Txn),
         };
         // A node that answers with an error of its own is still there.
         self.is_connected = matches!(answer, Ok(_) | Err(Failure::Status { local: false, .. }));

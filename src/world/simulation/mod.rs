@@ -10,6 +10,7 @@
 //! Left out: gRPC and TCP themselves, which runs on processes have; client connections are calls, and a client that
 //! was not answered asks first whether its node is there before it goes on.
 
+pub mod audit;
 pub mod client;
 mod coverage;
 mod lives;
@@ -31,6 +32,7 @@ use tribunal_store::defect::Defects;
 use tribunal_store::wal;
 
 use super::{ClusterRecorder, TaskLost, World};
+pub use audit::{Audit, Audited};
 pub use client::SimClient;
 use lives::Lives;
 pub use target::{ABILITIES, SimTarget};
@@ -102,6 +104,7 @@ pub struct SimulationWorld {
     simulator: Simulator,
     env: SimEnv,
     lives: Arc<Lives>,
+    audit: Audit,
     members: BTreeMap<NodeId, MemberId>,
     /// Numbers the operations of all clients, for the nodes' evidence.
     operations: Arc<AtomicU64>,
@@ -115,9 +118,13 @@ impl SimulationWorld {
             simulator.add_member(*member, *node);
         }
         let lives = Lives::new(simulator.clone(), recorder);
+        let audit = Audit::new(simulator.clone());
         simulator.listen({
-            let lives = Arc::clone(&lives);
-            move |recorded| lives.hear(recorded)
+            let (lives, audit) = (Arc::clone(&lives), audit.clone());
+            move |recorded| {
+                lives.hear(recorded);
+                audit.hear(recorded);
+            }
         });
         simulator.set_copied(MAY_ARRIVE_TWICE);
         swarm::begin(simulator, &cluster.weather, cluster.nodes());
@@ -129,6 +136,7 @@ impl SimulationWorld {
             simulator: simulator.clone(),
             env: env.unwrap_or_else(|| panic!("the harness lives")),
             lives,
+            audit,
             members,
             operations: Arc::default(),
         }
@@ -165,6 +173,11 @@ impl SimulationWorld {
         counters
     }
 
+    /// What the auditor came to so far.
+    pub fn audited(&self) -> Audited {
+        self.audit.audited()
+    }
+
     /// Nodes that ended by themselves so far, in order of time: one sentence each.
     pub fn unexpected_exits(&self) -> Vec<String> {
         self.lives.exits()
@@ -190,7 +203,8 @@ impl World for SimulationWorld {
 
     fn client(&self, number: u32, node: NodeId) -> (SimEnv, SimClient) {
         let env = self.simulator.client(number);
-        let client = SimClient::new(env.clone(), node, self.members[&node], Arc::clone(&self.operations));
+        let operations = Arc::clone(&self.operations);
+        let client = SimClient::new(env.clone(), node, self.members[&node], operations, self.audit.clone());
         (env, client)
     }
 

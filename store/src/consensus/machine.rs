@@ -48,9 +48,9 @@ struct State {
 /// What a snapshot says of itself; its chunks are those of the state.
 #[derive(Serialize, Deserialize)]
 struct About {
-    meta: SnapshotMeta,
-    /// The chain that the log had at its last entry.
+    /// The chain that the log had at its last entry. It comes first, where a reader finds it that knows no more.
     chain: Chain,
+    meta: SnapshotMeta,
     /// Who was a member and is none any more.
     removed: BTreeSet<u64>,
 }

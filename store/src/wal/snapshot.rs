@@ -21,7 +21,7 @@ use super::WalError;
 use crate::points;
 
 const FOLDER: &str = "snap";
-const MAGIC: [u8; 8] = *b"TRIBSNP\x02";
+const MAGIC: [u8; 8] = *b"TRIBSNP\x03";
 const FRAME_HEAD_BYTES: u64 = 8;
 const HASH_BYTES: u64 = 16;
 

@@ -1,0 +1,158 @@
+//! The auditor at its place: it hears every event of every node at the instant at which it is recorded, and looks at
+//! every disk.
+//!
+//! Nothing happens between an event and the look at the disks, so an acknowledgement without a quorum of durable
+//! copies is found at that instant, with who had what. The disks are read by a reader that shares no code with the store,
+//! and only as far as they have changed.
+//!
+//! A node whose disk lied about a sync, or rotted, is believed from then on and not audited; the faults of a run reach
+//! a minority at most.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tribunal_checker::quorum::{Auditor, Changes, DurableLog, Files, Judged, Moment, Scope, Witness};
+use tribunal_history::{Evidence, Finding, Incarnation, NodeId};
+use tribunal_simulation::{DiskCounters, Durable, Place, Recorded, World as Simulator};
+
+/// The auditor of a simulation; clones are the same one.
+#[derive(Clone)]
+pub struct Audit {
+    simulator: Simulator,
+    state: Arc<Mutex<State>>,
+}
+
+struct State {
+    auditor: Auditor,
+    logs: BTreeMap<NodeId, DurableLog>,
+}
+
+/// What an audit came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Audited {
+    /// Each property, and how it came out.
+    pub judged: Vec<Judged>,
+    /// Of each broken property the first violation.
+    pub findings: Vec<Finding>,
+    /// Events heard.
+    pub events: u64,
+}
+
+impl Audit {
+    /// An auditor that has heard nothing yet.
+    pub fn new(simulator: Simulator) -> Self {
+        Self {
+            simulator,
+            state: Arc::new(Mutex::new(State {
+                auditor: Auditor::new(Scope::Exact),
+                logs: BTreeMap::new(),
+            })),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hears of an event.
+    pub fn hear(&self, recorded: &Recorded) {
+        let Place::Node(node) = recorded.place else { return };
+        let State { auditor, logs } = &mut *self.lock();
+        if let Evidence::Boot { .. } = recorded.stamped.evidence {
+            // What a life recovers is judged by what its disk did until then.
+            let counters = self.simulator.disk_counters(node);
+            auditor.suspect(node, distrust(counters));
+        }
+        let moment = Moment {
+            node,
+            incarnation: Incarnation(recorded.incarnation),
+            time_ns: nanos(recorded.at),
+            own_ns: recorded.stamped.time_ns,
+        };
+        let mut witness = Simulated {
+            simulator: &self.simulator,
+            logs,
+        };
+        auditor.hear(moment, &recorded.stamped.evidence, &mut witness);
+    }
+
+    /// A client takes its write for failed without effect.
+    pub fn failed(&self, operation: u64) {
+        let State { auditor, logs } = &mut *self.lock();
+        let mut witness = Simulated {
+            simulator: &self.simulator,
+            logs,
+        };
+        auditor.failed(operation, nanos(self.simulator.now()), &mut witness);
+    }
+
+    /// What it came to so far.
+    pub fn audited(&self) -> Audited {
+        let state = self.lock();
+        Audited {
+            judged: state.auditor.judged(),
+            findings: state.auditor.findings().to_vec(),
+            events: state.auditor.events(),
+        }
+    }
+}
+
+/// Why a disk is not to be trusted any more, if it is not.
+fn distrust(counters: DiskCounters) -> Option<String> {
+    if counters.lying_syncs > 0 {
+        return Some("its disk has lied about a sync".to_owned());
+    }
+    (counters.bits_flipped > 0).then(|| "bits on its disk have flipped".to_owned())
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// What the simulator lets one see.
+struct Simulated<'a> {
+    simulator: &'a Simulator,
+    logs: &'a mut BTreeMap<NodeId, DurableLog>,
+}
+
+impl Witness for Simulated<'_> {
+    fn log(&mut self, node: NodeId) -> Option<&DurableLog> {
+        let log = self.logs.entry(node).or_default();
+        let is_honest = self.simulator.with_durable(node, |durable| {
+            let is_honest = distrust(durable.counters()).is_none();
+            if is_honest {
+                log.refresh(&DurableFiles(durable));
+            }
+            is_honest
+        });
+        is_honest.then_some(&*log)
+    }
+
+    fn is_up(&self, node: NodeId) -> Option<bool> {
+        Some(self.simulator.is_up(node))
+    }
+}
+
+/// The durable side of a simulated disk, for the reader.
+pub struct DurableFiles<'a, 'b>(pub &'a Durable<'b>);
+
+impl Files for DurableFiles<'_, '_> {
+    fn changes(&self) -> Changes {
+        let changed = self.0.changed();
+        Changes {
+            synced: changed.synced,
+            names: changed.names,
+            otherwise: changed.otherwise,
+        }
+    }
+
+    fn paths(&self, start: &str) -> Vec<String> {
+        let paths = self.0.paths().filter(|path| path.starts_with(start));
+        paths.map(str::to_owned).collect()
+    }
+
+    fn read_at(&self, path: &str, offset: u64, length: usize) -> Vec<u8> {
+        self.0.read_at(path, offset, length).unwrap_or_default()
+    }
+}
