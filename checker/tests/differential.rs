@@ -102,7 +102,7 @@ fn the_engine_agrees_with_exact_sets_on_wider_histories() {
         }
     }
     assert!(
-        legal.iter().all(|count| *count > rounds(300)),
+        legal.iter().all(|count| *count >= rounds(300)),
         "both kinds are there: {legal:?}"
     );
 }

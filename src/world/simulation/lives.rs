@@ -225,6 +225,11 @@ impl Lives {
 
     /// A life has ended by itself; nothing if that is known already.
     pub(super) fn ended(&self, node: NodeId, incarnation: Incarnation, why: &str) {
+        // Who waited for the end of a life that was followed by the next one at the same instant hears of that one's
+        // end. It must not use up what is expected of it.
+        if !matches!(self.life(node), Some(Life::Up { incarnation: current, .. }) if current == incarnation) {
+            return;
+        }
         if why == PANICKED
             && let Some(detail) = self.expected_end(node)
         {

@@ -99,6 +99,18 @@ impl<E: Env> Link<E> {
 /// Bytes of a piece of a snapshot: sent well within a heartbeat, and few to send again.
 const PIECE_BYTES: usize = 256 << 10;
 
+/// Bytes of a snapshot that the other one is given a second to install: syncing and decoding, on a slow disk.
+const INSTALL_BYTES_PER_SECOND: u64 = 10 << 20;
+
+/// Heartbeats that the other one is given beside that: several syncs, each on a bad day.
+const INSTALL_HEARTBEATS: u32 = 40;
+
+/// How long the answer to a request to install a snapshot of so many bytes is waited for. Nothing else goes to that
+/// member meanwhile, so an answer that was lost must not cost openraft's whole timeout; asking again is harmless.
+fn install_within(heartbeat: Duration, length: u64) -> Duration {
+    heartbeat * INSTALL_HEARTBEATS + Duration::from_millis(length.saturating_mul(1000) / INSTALL_BYTES_PER_SECOND)
+}
+
 impl<E: Env> Link<E> {
     /// Sends a snapshot piece by piece and asks to install it. The other one says where the next piece begins, so
     /// that a transfer which was broken off goes on where it was.
@@ -137,6 +149,7 @@ impl<E: Env> Link<E> {
             content,
             length: snapshot.length(),
         };
+        let within = within.min(install_within(self.pause, snapshot.length()));
         let answer = self
             .call(wire::INSTALL, RPCTypes::InstallSnapshot, &install, within)
             .await?;
