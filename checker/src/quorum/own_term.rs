@@ -1,13 +1,15 @@
-//! No commit of an older term by counting alone: a leader's commit ends with an entry of its own term.
+//! No commit of an older term by counting alone: what a leader is the first to take as committed ends with an entry of
+//! its own term. That an earlier leader had committed an entry, it may have heard before it was elected, and act on it
+//! later.
 //!
 //! Source: Raft paper §5.4.2 and figure 8. Evidence: commits, and votes that made the node a leader.
 //!
-//! Blind spot: a leader that was never seen elected in this life counts as a follower here; its reads are judged by
-//! `reads-confirmed`.
+//! Blind spot: on recorded evidence nobody knows who was first, and it is not judged. A leader that was never seen
+//! elected in this life counts as a follower here; its reads are judged by `reads-confirmed`.
 
 use tribunal_history::Evidence;
 
-use super::{Broken, Property, Scene};
+use super::{Broken, Property, Scene, Scope};
 
 /// See the module.
 #[derive(Default)]
@@ -24,13 +26,17 @@ impl Property for CommitsOwnTerm {
         "a leader commits by counting only in its own term"
     }
 
+    fn applies(&self, scope: Scope) -> bool {
+        scope == Scope::Exact
+    }
+
     fn hear(&mut self, scene: &mut Scene<'_>) -> Option<Broken> {
         let Evidence::Commit { index, term, chain } = *scene.evidence else {
             return None;
         };
         let leads = scene.view.node(scene.moment.node)?.leads?;
         self.judged += 1;
-        (term != leads).then(|| {
+        (term != leads && !scene.view.committed().covers(index)).then(|| {
             let node = scene.moment.node;
             let sentence =
                 format!("{node} led term {leads} and committed up to entry {index}, which is of term {term}");

@@ -698,3 +698,12 @@ fn who_lost_an_election_follows_the_winner_and_nobody_else() {
     cluster.vote(3, 3, 2, false);
     assert_eq!(cluster.broken(), ["votes-kept"]);
 }
+
+#[test]
+fn a_new_leader_may_act_on_a_commit_of_the_one_before() {
+    let mut cluster = Cluster::founded();
+    cluster.write();
+    cluster.elect(2, &[2, 3], 2);
+    cluster.commit(2, 2, 1);
+    cluster.is_healthy();
+}
