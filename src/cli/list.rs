@@ -42,7 +42,7 @@ pub fn run(args: ListArgs) -> u8 {
         What::Faults => tribunal_nemesis::catalogue()
             .iter()
             .filter(|entry| match args.world {
-                None => true,
+                None => !entry.worlds.is_empty(),
                 Some(WorldName::Process) => entry.worlds.contains(&"process"),
                 Some(WorldName::Simulation) => entry.worlds.contains(&"simulation"),
             })
