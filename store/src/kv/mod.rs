@@ -12,7 +12,7 @@
 //! checked before a command is proposed (`crate::service`).
 //!
 //! A compaction forgets at once: states before its revision cannot be asked for any more, and a checkpoint leaves out
-//! what only they need. The memory is given back step by step, with the commands that follow ([`compaction`]).
+//! what only they need. The memory is given back step by step, with the commands that follow (`compaction`).
 //!
 //! Left out, with room kept: leases (each lease that is named is not found) and the events that watchers see.
 //!
