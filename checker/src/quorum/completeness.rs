@@ -4,8 +4,12 @@
 //! (votes and entries are one ordered stream, so that whatever it accepted before is durable then), and commits. A
 //! commit by a deposed leader that comes to light later is held against every leader elected since.
 //!
-//! Blind spot: where all events have one order it is exact; on recorded evidence the order is not known, and the
-//! property is not judged.
+//! The newest committed entry is of the term in which it was committed, since commits by counting are of the leader's own
+//! term. Where that is not before the new leader's term, as for one that was slow to hear of its election, nothing is
+//! demanded of it.
+//!
+//! Blind spot: such a slow leader is not judged at its election. On recorded evidence the order of events is not known,
+//! and the property is not judged.
 
 use tribunal_history::evidence::Chain;
 use tribunal_history::{Evidence, LogIndex, NodeId, Term};
@@ -44,6 +48,9 @@ impl Property for LeaderHasAll {
                     return None;
                 }
                 let (index, of_term, chain) = view.committed().last()?;
+                if of_term >= term {
+                    return None;
+                }
                 self.judged += 1;
                 lacks(scene.moment.node, member, term, (index, of_term, chain))
             }

@@ -441,6 +441,20 @@ fn a_leader_without_a_committed_entry_is_seen_when_it_is_elected() {
     assert_eq!(cluster.broken(), ["leader-completeness"]);
 }
 
+/// n3 was elected in term 2 and hears of it only after n1 has led term 3 and committed there.
+#[test]
+fn a_leader_that_is_late_owes_nothing_to_later_terms() {
+    let mut cluster = Cluster::founded();
+    cluster.vote(2, 3, 2, false);
+    cluster.vote(3, 3, 2, false);
+    cluster.elect(1, &[1, 2], 3);
+    cluster.persist(1, 2, 2, 3);
+    cluster.persist(2, 2, 2, 3);
+    cluster.commit(1, 2, 3);
+    cluster.vote(3, 3, 2, true);
+    cluster.is_healthy();
+}
+
 #[test]
 fn a_committed_entry_is_not_cut_off() {
     let mut cluster = Cluster::founded();

@@ -48,6 +48,9 @@ struct State {
 /// takes that was under way then, and than the store takes to notice.
 const GRACE: Duration = Duration::from_secs(5);
 
+/// Between the end of a node and its late start, as a supervisor waits.
+const BEFORE_LATE_START: Duration = Duration::from_millis(100);
+
 /// A node and what it is now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Life {
@@ -118,6 +121,9 @@ impl Lives {
         drop(self.simulator.spawn(Place::Harness, async move {
             lives.simulator.ended(node).await;
             lives.ended(node, incarnation, PANICKED);
+            // Recovering takes no virtual time: without a pause, a node that can never start would be started for ever
+            // at one instant.
+            lives.simulator.sleep(BEFORE_LATE_START).await;
             lives.start_late(node, incarnation);
         }));
     }

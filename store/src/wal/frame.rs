@@ -151,7 +151,7 @@ fn walk(bytes: &[u8], first_batch: u64, last: bool) -> (Scan, Option<Damage>) {
         torn: false,
     };
     // One look for the end of the data, instead of one for each batch.
-    let data_end = bytes.iter().rposition(|&byte| byte != 0).map_or(0, |at| at + 1);
+    let data_end = data_end(bytes);
     while scan.end < data_end {
         let start = scan.end;
         match batch_at(bytes, start) {
@@ -187,6 +187,16 @@ fn walk(bytes: &[u8], first_batch: u64, last: bool) -> (Scan, Option<Damage>) {
         }
     }
     (scan, None)
+}
+
+/// Where the zeros at the end of `bytes` begin. Most of a fresh segment is zeros, so they are passed in pages.
+fn data_end(bytes: &[u8]) -> usize {
+    const ZEROS: [u8; 4096] = [0; 4096];
+    let mut end = bytes.len();
+    while end >= ZEROS.len() && bytes[end - ZEROS.len()..end] == ZEROS {
+        end -= ZEROS.len();
+    }
+    bytes[..end].iter().rposition(|&byte| byte != 0).map_or(0, |at| at + 1)
 }
 
 /// Number and length of the batch whose head is at `start`.
