@@ -4,8 +4,11 @@
 //! Source: Raft paper §5.3 (a leader's commit is final), §7 for snapshots. Evidence: truncations (told before the first
 //! byte changes), purges, commits; for purges also the durable snapshot.
 //!
-//! Blind spot: a deposed leader must cut its divergent tail, so an entry counts as committed only if it has the term
-//! of the committed one; where that term is not known, the entry is not judged.
+//! Blind spots: a deposed leader must cut its divergent tail, so an entry counts as committed only if it has the term
+//! of the committed one; where that term is not known, the entry is not judged. And a member whose log differs from
+//! what was committed further on was in none of the quorums that committed that far, so nobody counts on its copies
+//! of what came before. openraft cuts such a log behind the member's own commit index, committed entries with it, when
+//! it installs a snapshot that ends in the divergent part (alpha.37, `FollowingHandler::install_full_snapshot`).
 
 use tribunal_history::{Evidence, LogIndex};
 
@@ -67,12 +70,17 @@ impl CommittedKept {
         let committed = scene.view.committed();
         let end = member.log.last()?.min(committed.last()?.0);
         let first = after.map_or(0, |after| after.0 + 1);
-        // Its entry there is the committed one, or nothing behind it is.
-        let (index, term) = (first..=end.0).map(LogIndex).find_map(|index| {
-            let term = committed.term(index)?;
-            Some((index, (member.log.term(index)? == term).then_some(term)))
-        })?;
-        let term = term?;
+        let mut cut = None;
+        for index in (first..=end.0).map(LogIndex) {
+            let Some(term) = committed.term(index) else {
+                continue;
+            };
+            if member.log.term(index) != Some(term) {
+                return None;
+            }
+            cut.get_or_insert((index, term));
+        }
+        let (index, term) = cut?;
         let sentence =
             format!("{node} cuts its log after {kept}, and with it the committed entry {index} of term {term}");
         Some(Broken::at(index, committed.chain(index), sentence))

@@ -468,6 +468,27 @@ fn a_committed_entry_is_not_cut_off() {
     assert_eq!(cluster.broken(), ["committed-kept"]);
 }
 
+/// n2 kept an entry of a deposed leader where n1 and n3 committed another one. What it held before that place, nobody
+/// counts on.
+#[test]
+fn a_divergent_log_may_be_cut_off_earlier_than_where_it_diverges() {
+    let mut cluster = Cluster::founded();
+    cluster.write();
+    cluster.persist(3, 2, 2, 1);
+    cluster.persist(2, 3, 3, 1);
+    cluster.elect(3, &[1, 3], 2);
+    cluster.persist(1, 3, 3, 2);
+    cluster.persist(3, 3, 3, 2);
+    cluster.commit(3, 3, 2);
+    cluster.say(
+        2,
+        Evidence::Truncate {
+            after: Some(LogIndex(1)),
+        },
+    );
+    cluster.is_healthy();
+}
+
 #[test]
 fn nothing_that_was_applied_is_cut_off() {
     let mut cluster = Cluster::founded();
