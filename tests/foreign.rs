@@ -55,6 +55,43 @@ fn a_foreign_history_gets_the_same_report_as_a_run() {
     assert_eq!(check(folder.path(), &["--spec", "cas-register"], &minimal).0, 1);
 }
 
+/// Lists as Elle's tests have them: the second transaction reads what was there before the first had ended.
+const STALE_LIST: &str = "{:index 0, :type :invoke, :f :txn, :process 0, :time 1, :value [[:append 5 1]]}
+{:index 1, :type :ok, :f :txn, :process 0, :time 2, :value [[:append 5 1]]}
+{:index 2, :type :invoke, :f :txn, :process 1, :time 3, :value [[:r 5 nil] [:append 6 1]]}
+{:index 3, :type :ok, :f :txn, :process 1, :time 4, :value [[:r 5 nil] [:append 6 1]]}
+{:index 4, :type :invoke, :f :txn, :process 2, :time 5, :value [[:r 5 nil] [:r 6 nil]]}
+{:index 5, :type :ok, :f :txn, :process 2, :time 6, :value [[:r 5 [1]] [:r 6 [1]]]}";
+
+#[test]
+fn transactions_are_recognised_and_judged_by_the_model_that_is_asked_for() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (code, output) = check(folder.path(), &["--json"], STALE_LIST);
+    assert_eq!(code, 1, "{}", String::from_utf8_lossy(&output.stderr));
+    let report = Report::from_json(&String::from_utf8_lossy(&output.stdout)).expect("a report");
+    assert_eq!(report.run.workload, "list-append");
+    assert_eq!(report.properties[0].id, "strict-serializable");
+    assert_eq!(report.findings[0].class, AnomalyClass::GSingleRealtime);
+    assert!(
+        report.verdict.headline.starts_with("not strict serializable"),
+        "{}",
+        report.verdict.headline
+    );
+    assert_eq!(
+        check(folder.path(), &["--consistency", "serializable"], STALE_LIST).0,
+        0
+    );
+    let registers = STALE_LIST.replace(":append", ":w").replace("[1]", "1");
+    let (code, output) = check(folder.path(), &["--consistency", "serializable", "--json"], &registers);
+    assert_eq!(code, 0, "{}", String::from_utf8_lossy(&output.stderr));
+    let report = Report::from_json(&String::from_utf8_lossy(&output.stdout)).expect("a report");
+    assert_eq!(report.run.workload, "rw-register");
+    let (code, output) = check(folder.path(), &["--consistency", "linearizable"], STALE_LIST);
+    assert_eq!(code, 64);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("snapshot-isolation"), "{said}");
+}
+
 #[test]
 fn a_specification_that_is_not_told_is_asked_for() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -7,6 +7,7 @@ use tribunal_history::operation::{PairError, pair};
 use tribunal_history::{AnomalyClass, Ending, Event, Finding, Operation, Outcome};
 
 use crate::budget::{Budget, Limit};
+use crate::consistency::Consistency;
 use crate::explain::{self, Case};
 use crate::linearizability::rounds::{Decision, Decisions, Engine, decide};
 use crate::linearizability::{Entry, HardSpot, Partition, verify};
@@ -15,6 +16,7 @@ use crate::spec::{
     CasRegister, Counter, EtcdKv, FifoQueue, Kv, MultiRegister, Mutex, ParseOperation, Recorded, Register, Set,
     UniqueIds, UnorderedQueue,
 };
+use crate::transactions;
 
 /// What a judgement may cost.
 #[derive(Clone, Debug)]
@@ -32,6 +34,8 @@ pub struct Options {
     /// Whether everything that changed the store since it was made is in the history, so that a revision that nobody can
     /// have made is a violation. Where that is not known, such a revision leaves the question open. Only `etcd-kv` asks.
     pub owns_store: bool,
+    /// The model to judge by; none for the strongest that the specification knows.
+    pub consistency: Option<Consistency>,
 }
 
 impl Default for Options {
@@ -44,6 +48,7 @@ impl Default for Options {
             minimise_steps: 20_000_000,
             findings_max: 8,
             owns_store: false,
+            consistency: None,
         }
     }
 }
@@ -51,8 +56,10 @@ impl Default for Options {
 /// The outcome, what it rests on, and what was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Judgement {
-    /// How the property *linearizable* came out.
+    /// How the property came out that [`Judgement::consistency`] names.
     pub outcome: Outcome,
+    /// The model that it was judged by.
+    pub consistency: Consistency,
     /// The specification that it was judged by.
     pub specification: String,
     /// Objects that were judged each by itself.
@@ -88,6 +95,16 @@ pub enum JudgeError {
         /// Those that there are.
         known: String,
     },
+    /// The specification is not judged by the model.
+    #[error("{specification} cannot be judged by the model {consistency}; it can be by: {known}")]
+    NoSuchConsistency {
+        /// The specification.
+        specification: String,
+        /// The model.
+        consistency: String,
+        /// Those that there are for it.
+        known: String,
+    },
     /// The events contradict each other.
     #[error(transparent)]
     Pair(#[from] PairError),
@@ -103,6 +120,8 @@ pub struct Specification {
     pub name: &'static str,
     /// What it says, in one line.
     pub summary: &'static str,
+    /// The model that it is judged by if no other is asked for: the strongest that it knows.
+    pub consistency: Consistency,
     pub(crate) judge: fn(&[Event], &Options) -> Result<Judgement, JudgeError>,
 }
 
@@ -110,6 +129,7 @@ const fn specification<S: Recorded>() -> Specification {
     Specification {
         name: S::NAME,
         summary: S::SUMMARY,
+        consistency: Consistency::Linearizable,
         judge: judge_as::<S>,
     }
 }
@@ -122,13 +142,26 @@ pub fn specifications() -> &'static [Specification] {
         Specification {
             name: EtcdKv::NAME,
             summary: EtcdKv::SUMMARY,
+            consistency: Consistency::Linearizable,
             judge: crate::revisions::judge,
         },
         specification::<FifoQueue>(),
         specification::<Kv>(),
+        Specification {
+            name: transactions::LIST_APPEND,
+            summary: "transactions that append to lists and read them",
+            consistency: Consistency::StrictSerializable,
+            judge: transactions::judge_lists,
+        },
         specification::<MultiRegister>(),
         specification::<Mutex>(),
         specification::<Register>(),
+        Specification {
+            name: transactions::RW_REGISTER,
+            summary: "transactions that write registers and read them",
+            consistency: Consistency::StrictSerializable,
+            judge: transactions::judge_registers,
+        },
         specification::<Set>(),
         specification::<UniqueIds>(),
         specification::<UnorderedQueue>(),
@@ -153,6 +186,7 @@ pub fn judge(specification: &str, events: &[Event], options: &Options) -> Result
 
 /// Judges `events` by the specification `S`, which may be your own.
 pub fn judge_as<S: Recorded>(events: &[Event], options: &Options) -> Result<Judgement, JudgeError> {
+    only_linearizable(S::NAME, options)?;
     let operations = pair(events)?;
     let partitions = partitions::<S>(&operations)?;
     let mut budget = Budget::new(options.steps, options.time, options.memory_bytes);
@@ -160,6 +194,7 @@ pub fn judge_as<S: Recorded>(events: &[Event], options: &Options) -> Result<Judg
 
     let mut judgement = Judgement {
         outcome: Outcome::Pass,
+        consistency: Consistency::Linearizable,
         specification: S::NAME.to_owned(),
         partitions: partitions.len(),
         operations: operations.len(),
@@ -217,6 +252,18 @@ pub fn judge_as<S: Recorded>(events: &[Event], options: &Options) -> Result<Judg
         .sort_by_key(|finding| (finding.class == AnomalyClass::NotLinearizable, finding.time_ns));
     (judgement.outcome, judgement.detail) = conclude(&judgement, illegal.len(), &open, &errors);
     Ok(judgement)
+}
+
+/// Refuses any model but linearizability.
+pub(crate) fn only_linearizable(specification: &str, options: &Options) -> Result<(), JudgeError> {
+    match options.consistency {
+        None | Some(Consistency::Linearizable) => Ok(()),
+        Some(other) => Err(JudgeError::NoSuchConsistency {
+            specification: specification.to_owned(),
+            consistency: other.to_string(),
+            known: Consistency::Linearizable.to_string(),
+        }),
+    }
 }
 
 /// Reads the operations and sorts them by key; an entry's id is its place in `operations`. Definite failures are read too, since a malformed one is a

@@ -38,6 +38,7 @@
 //! [`linearizability::Search`].
 
 pub mod budget;
+pub mod consistency;
 pub mod explain;
 pub mod generate;
 pub mod judge;
@@ -46,5 +47,7 @@ pub mod minimise;
 pub mod quorum;
 pub mod revisions;
 pub mod spec;
+pub mod transactions;
 
+pub use consistency::Consistency;
 pub use judge::{JudgeError, Judgement, Options, Specification, judge, judge_as, specifications};

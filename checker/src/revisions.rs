@@ -9,8 +9,9 @@
 use tribunal_history::operation::pair;
 use tribunal_history::{AnomalyClass, Ending, Event, Finding, Minimised, Operation, Outcome, Value};
 
+use crate::consistency::Consistency;
 use crate::explain::{circumstances, draw};
-use crate::judge::{JudgeError, Judgement, Options, judge_as, partitions};
+use crate::judge::{JudgeError, Judgement, Options, judge_as, only_linearizable, partitions};
 use crate::linearizability::witness::{self, Conflict, Verdict};
 use crate::linearizability::{Entry, verify};
 use crate::spec::Recorded;
@@ -18,6 +19,7 @@ use crate::spec::etcd_kv::{EtcdKv, Op, Values, erasable};
 
 /// Judges `events` as what happened to all keys of one etcd.
 pub fn judge(events: &[Event], options: &Options) -> Result<Judgement, JudgeError> {
+    only_linearizable(EtcdKv::NAME, options)?;
     let operations = pair(events)?;
     let mut partitions = partitions::<EtcdKv>(&operations)?;
     let entries = partitions.pop().map(|partition| partition.entries).unwrap_or_default();
@@ -65,6 +67,7 @@ impl Case<'_> {
         let (indeterminate, failed) = (count(Ending::Info), count(Ending::Fail));
         Judgement {
             outcome,
+            consistency: Consistency::Linearizable,
             specification: EtcdKv::NAME.to_owned(),
             partitions: 1,
             operations: self.operations.len(),

@@ -147,11 +147,87 @@ pub enum AnomalyClass {
     RevisionContract,
     /// The protocol broke a promise among the nodes, whatever clients saw of it.
     BrokenPromise,
+    /// Transactions overwrote each other's writes in a circle.
+    G0,
+    /// A transaction read what a failed one wrote.
+    G1a,
+    /// A transaction read what another one overwrote itself before it ended.
+    G1b,
+    /// Transactions read from each other, or overwrote each other, in a circle.
+    G1c,
+    /// A circle with one transaction that missed what another one wrote.
+    GSingle,
+    /// A circle with several transactions that missed what others wrote, no two of them next to each other.
+    GNonadjacent,
+    /// A circle in which neighbours missed what the next one wrote.
+    G2Item,
+    /// The same as [`Self::G0`], with a step made by the order of a client's transactions.
+    G0Process,
+    /// The same as [`Self::G1c`], with a step made by the order of a client's transactions.
+    G1cProcess,
+    /// The same as [`Self::GSingle`], with a step made by the order of a client's transactions.
+    GSingleProcess,
+    /// The same as [`Self::GNonadjacent`], with a step made by the order of a client's transactions.
+    GNonadjacentProcess,
+    /// The same as [`Self::G2Item`], with a step made by the order of a client's transactions.
+    G2ItemProcess,
+    /// The same as [`Self::G0`], with a step made by what had ended before another began.
+    G0Realtime,
+    /// The same as [`Self::G1c`], with a step made by what had ended before another began.
+    G1cRealtime,
+    /// The same as [`Self::GSingle`], with a step made by what had ended before another began.
+    GSingleRealtime,
+    /// The same as [`Self::GNonadjacent`], with a step made by what had ended before another began.
+    GNonadjacentRealtime,
+    /// The same as [`Self::G2Item`], with a step made by what had ended before another began.
+    G2ItemRealtime,
+    /// A transaction contradicts itself: it does not read what it read or wrote before.
+    Internal,
+    /// A transaction built upon what a failed one wrote.
+    DirtyUpdate,
+    /// A list holds an element twice that was appended once.
+    DuplicateElements,
+    /// Two reads of a list of which neither begins with the other.
+    IncompatibleOrder,
     /// No order explains the operations, and no narrower name fits.
     NotLinearizable,
 }
 
 impl AnomalyClass {
+    /// Every class.
+    pub const ALL: [Self; 30] = [
+        Self::StaleRead,
+        Self::LostWrite,
+        Self::LostUpdate,
+        Self::PhantomValue,
+        Self::FailedTookEffect,
+        Self::ExecutedTwice,
+        Self::RevisionContract,
+        Self::BrokenPromise,
+        Self::G0,
+        Self::G1a,
+        Self::G1b,
+        Self::G1c,
+        Self::GSingle,
+        Self::GNonadjacent,
+        Self::G2Item,
+        Self::G0Process,
+        Self::G1cProcess,
+        Self::GSingleProcess,
+        Self::GNonadjacentProcess,
+        Self::G2ItemProcess,
+        Self::G0Realtime,
+        Self::G1cRealtime,
+        Self::GSingleRealtime,
+        Self::GNonadjacentRealtime,
+        Self::G2ItemRealtime,
+        Self::Internal,
+        Self::DirtyUpdate,
+        Self::DuplicateElements,
+        Self::IncompatibleOrder,
+        Self::NotLinearizable,
+    ];
+
     /// Its name in files.
     pub fn name(self) -> &'static str {
         match self {
@@ -163,6 +239,27 @@ impl AnomalyClass {
             Self::ExecutedTwice => "executed-twice",
             Self::RevisionContract => "revision-contract",
             Self::BrokenPromise => "broken-promise",
+            Self::G0 => "g0",
+            Self::G1a => "g1a",
+            Self::G1b => "g1b",
+            Self::G1c => "g1c",
+            Self::GSingle => "g-single",
+            Self::GNonadjacent => "g-nonadjacent",
+            Self::G2Item => "g2-item",
+            Self::G0Process => "g0-process",
+            Self::G1cProcess => "g1c-process",
+            Self::GSingleProcess => "g-single-process",
+            Self::GNonadjacentProcess => "g-nonadjacent-process",
+            Self::G2ItemProcess => "g2-item-process",
+            Self::G0Realtime => "g0-realtime",
+            Self::G1cRealtime => "g1c-realtime",
+            Self::GSingleRealtime => "g-single-realtime",
+            Self::GNonadjacentRealtime => "g-nonadjacent-realtime",
+            Self::G2ItemRealtime => "g2-item-realtime",
+            Self::Internal => "internal",
+            Self::DirtyUpdate => "dirty-update",
+            Self::DuplicateElements => "duplicate-elements",
+            Self::IncompatibleOrder => "incompatible-order",
             Self::NotLinearizable => "not-linearizable",
         }
     }
@@ -178,6 +275,27 @@ impl AnomalyClass {
             Self::ExecutedTwice => "operation executed twice",
             Self::RevisionContract => "revision contract violated",
             Self::BrokenPromise => "broken promise of the protocol",
+            Self::G0 => "write cycle (G0)",
+            Self::G1a => "aborted read (G1a)",
+            Self::G1b => "intermediate read (G1b)",
+            Self::G1c => "circular information flow (G1c)",
+            Self::GSingle => "read skew (G-single)",
+            Self::GNonadjacent => "long fork (G-nonadjacent)",
+            Self::G2Item => "write skew (G2-item)",
+            Self::G0Process => "write cycle against a client's own order (G0-process)",
+            Self::G1cProcess => "circular information flow against a client's own order (G1c-process)",
+            Self::GSingleProcess => "read skew against a client's own order (G-single-process)",
+            Self::GNonadjacentProcess => "long fork against a client's own order (G-nonadjacent-process)",
+            Self::G2ItemProcess => "write skew against a client's own order (G2-item-process)",
+            Self::G0Realtime => "write cycle against real time (G0-realtime)",
+            Self::G1cRealtime => "circular information flow against real time (G1c-realtime)",
+            Self::GSingleRealtime => "read skew against real time (G-single-realtime)",
+            Self::GNonadjacentRealtime => "long fork against real time (G-nonadjacent-realtime)",
+            Self::G2ItemRealtime => "write skew against real time (G2-item-realtime)",
+            Self::Internal => "internal inconsistency",
+            Self::DirtyUpdate => "dirty update",
+            Self::DuplicateElements => "duplicate elements",
+            Self::IncompatibleOrder => "incompatible orders",
             Self::NotLinearizable => "not linearizable",
         }
     }

@@ -7,7 +7,7 @@ use tribunal_checker::Judgement;
 use tribunal_history::report::{RunSummary, RunVerdict};
 use tribunal_history::{Event, Manifest, Report};
 
-use super::judge::{counted, grouped, headline, linearizable};
+use super::judge::{consistent, counted, grouped, headline};
 use super::outcome::{ExitPolicy, outcome};
 use super::plan::shell_word;
 use super::run_dir::RunDir;
@@ -37,14 +37,19 @@ pub fn write(
     let dir = RunDir::create(runs_dir, "check", source.stamp, seed.unwrap_or(0))?;
     let partitions = judgement.partitions;
     let mut findings = Vec::new();
-    let properties = vec![linearizable(Ok(judgement), &mut findings)];
+    let model = judgement.consistency;
+    let is_asked = !tribunal_checker::specifications()
+        .iter()
+        .any(|known| known.name == source.specification && known.consistency == model);
+    let properties = vec![consistent(model, Ok(judgement), &mut findings)];
     let end_ns = events.last().map_or(0, Event::time_ns);
     let operations = tribunal_history::operation::pair(events).unwrap_or_default();
     let verdict = outcome(&properties, false);
     let headline = headline(verdict, &properties, &findings, || {
         format!(
-            "{} linearizable on {}",
+            "{} {} on {}",
             counted(operations.len(), "operation"),
+            model.adjective(),
             counted(partitions, "key")
         )
     });
@@ -87,8 +92,13 @@ pub fn write(
         leaders: tribunal_reports::leader_spans(events, end_ns),
         not_tried: Vec::new(),
         commands: vec![format!(
-            "tribunal check --spec {} {}",
+            "tribunal check --spec {}{} {}",
             source.specification,
+            if is_asked {
+                format!(" --consistency {model}")
+            } else {
+                String::new()
+            },
             shell_word(&source.history.display().to_string())
         )],
         files: Vec::new(),

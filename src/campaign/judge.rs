@@ -4,11 +4,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use tribunal_checker::quorum::Judged;
-use tribunal_checker::{JudgeError, Judgement};
+use tribunal_checker::{Consistency, JudgeError, Judgement};
 use tribunal_history::report::{RunOutcome, RunSummary, RunVerdict};
-use tribunal_history::{
-    AnomalyClass, Event, FaultKind, Finding, Outcome, Property, PropertyClass, Report, Schedule, Select, Step,
-};
+use tribunal_history::{Event, FaultKind, Finding, Outcome, Property, PropertyClass, Report, Schedule, Select, Step};
 use tribunal_nemesis::Coverage;
 use tribunal_workload::{NodeProgress, NodeReads, progress_property};
 
@@ -66,7 +64,9 @@ pub fn report(
     let ok: u64 = counts.iter().map(|count| count.ok).sum();
 
     let mut findings = Vec::new();
-    let mut properties = vec![linearizable(judgement, &mut findings)];
+    let asked = plan.check.consistency;
+    let model = asked.unwrap_or_else(|| strongest(plan.workload.specification()));
+    let mut properties = vec![consistent(model, judgement, &mut findings)];
     if let Some(audited) = &seen.audited {
         properties.extend(audited.judged.iter().map(promise));
         findings.extend(audited.findings.iter().cloned());
@@ -89,8 +89,9 @@ pub fn report(
     let changes = leaders.len().saturating_sub(1);
     let headline = headline(verdict, &properties, &findings, || {
         format!(
-            "{} operations linearizable on {} keys, under {} and {}",
+            "{} operations {} on {} keys, under {} and {}",
             grouped(total),
+            model.adjective(),
             plan.keys,
             counted(effective, "fault"),
             counted(changes, "leader change")
@@ -148,22 +149,32 @@ fn naming(plan: &Plan, dir: &Path) -> (String, Vec<String>) {
     }
 }
 
-/// The property of the checker, and its findings.
-pub fn linearizable(judgement: Result<Judgement, JudgeError>, findings: &mut Vec<Finding>) -> Property {
-    let (verdict, detail) = match judgement {
+/// The model that a specification is judged by if no other is asked for.
+pub fn strongest(specification: &str) -> Consistency {
+    tribunal_checker::specifications()
+        .iter()
+        .find(|known| known.name == specification)
+        .map_or(Consistency::Linearizable, |known| known.consistency)
+}
+
+/// The property of the checker, and its findings. A history that could not be judged was to be judged by `model`.
+pub fn consistent(
+    model: Consistency,
+    judgement: Result<Judgement, JudgeError>,
+    findings: &mut Vec<Finding>,
+) -> Property {
+    let (model, verdict, detail) = match judgement {
         Ok(judgement) => {
             findings.extend(judgement.findings);
-            (judgement.outcome, judgement.detail)
+            (judgement.consistency, judgement.outcome, judgement.detail)
         }
-        Err(error) => (Outcome::Error, format!("the history could not be judged: {error}")),
+        Err(error) => (
+            model,
+            Outcome::Error,
+            format!("the history could not be judged: {error}"),
+        ),
     };
-    property(
-        "linearizable",
-        "Linearizable, per key",
-        PropertyClass::Safety,
-        verdict,
-        detail,
-    )
+    property(model.name(), model.title(), PropertyClass::Safety, verdict, detail)
 }
 
 /// A promise of the protocol as a property.
@@ -372,10 +383,8 @@ pub fn headline(
                     .key
                     .as_ref()
                     .map_or_else(String::new, |key| format!("key {key}: "));
-                let what = match finding.class {
-                    AnomalyClass::BrokenPromise => finding.property.as_str(),
-                    _ => "not linearizable",
-                };
+                let model = Consistency::named(&finding.property);
+                let what = model.map_or_else(|| finding.property.clone(), Consistency::violated);
                 format!("{what} · {key}{}", finding.class.title())
             }
             None => first(&|property| property.verdict == Outcome::Fail).map_or_else(String::new, |property| {

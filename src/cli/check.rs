@@ -5,11 +5,14 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use clap::Args;
+use tribunal_checker::Consistency;
+use tribunal_checker::transactions::recognise;
 use tribunal_history::import::{self, Format, Imported};
 use tribunal_history::report::RunOutcome;
 use tribunal_history::{Manifest, Record as _};
+use tribunal_workload::Workload;
 
-use super::values::{positive_duration, size};
+use super::values::{consistency, positive_duration, size};
 use super::{EXIT_HARNESS, complain};
 use crate::campaign::again::{self, Source};
 use crate::campaign::outcome::{EXIT_USAGE, ExitPolicy};
@@ -23,6 +26,9 @@ pub struct CheckArgs {
     /// Specification to judge by; see `tribunal list specifications`. Taken from the run or the operations if they tell
     #[arg(long, value_name = "NAME")]
     spec: Option<String>,
+    /// Model to judge by; see `tribunal list models` [default: the strongest of the specification]
+    #[arg(long, value_parser = consistency, value_name = "MODEL")]
+    consistency: Option<Consistency>,
     /// Time that the checker may take before it answers unknown
     #[arg(long, default_value = "60s", value_parser = positive_duration, value_name = "TIME")]
     check_time: Duration,
@@ -98,9 +104,13 @@ fn check(args: &CheckArgs, given: &Path, policy: &ExitPolicy) -> Result<(RunOutc
         .or_else(|| {
             manifest
                 .as_ref()
-                .and_then(|manifest| manifest.config.get("workload").cloned())
+                .and_then(|manifest| manifest.config.get("workload"))
+                .map(|name| {
+                    let workload: Result<Workload, _> = name.parse();
+                    workload.map_or_else(|_| name.clone(), |workload| workload.specification().to_owned())
+                })
         })
-        .or_else(|| recognised.map(str::to_owned))
+        .or_else(|| recognised.or_else(|| recognise(&events)).map(str::to_owned))
         .or_else(|| (format == Format::JsonLines).then(|| "register".to_owned()));
     let Some(specification) = specification else {
         return Err(Failed::Input(anyhow!(
@@ -113,6 +123,7 @@ fn check(args: &CheckArgs, given: &Path, policy: &ExitPolicy) -> Result<(RunOutc
         time: Some(args.check_time),
         memory_bytes: args.check_memory,
         steps: args.check_steps,
+        consistency: args.consistency,
         ..Default::default()
     };
     let judgement = tribunal_checker::judge(&specification, &events, &options)

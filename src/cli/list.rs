@@ -28,6 +28,8 @@ enum What {
     Points,
     /// What histories can be judged by
     Specifications,
+    /// Consistency models that histories can be judged by
+    Models,
     /// Systems that can be put under test
     Systems,
 }
@@ -75,6 +77,10 @@ pub fn run(args: ListArgs) -> u8 {
         What::Specifications => tribunal_checker::specifications()
             .iter()
             .map(|known| (known.name.to_owned(), known.summary.to_owned()))
+            .collect(),
+        What::Models => tribunal_checker::Consistency::ALL
+            .iter()
+            .map(|model| (model.name().to_owned(), model.summary().to_owned()))
             .collect(),
         What::Systems => vec![
             ("builtin".to_owned(), "the bundled store".to_owned()),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::ValueEnum;
+use tribunal_checker::Consistency;
 
 /// Names of worlds in flags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -16,6 +17,14 @@ pub enum WorldName {
 /// `30s`, `2m`, `1500ms`.
 pub fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|error| format!("{error}; write it as 30s, 2m or 500ms"))
+}
+
+/// A consistency model by its name.
+pub fn consistency(text: &str) -> Result<Consistency, String> {
+    Consistency::named(text).ok_or_else(|| {
+        let known: Vec<&str> = Consistency::ALL.iter().map(|model| model.name()).collect();
+        format!("no model is called so; there are: {}", known.join(", "))
+    })
 }
 
 /// A positive duration.

@@ -1,0 +1,5 @@
+//! Transactions: each anomaly in a history written by hand, the examples of the literature, and brute force.
+
+mod against_brute_force;
+mod history;
+mod named;
