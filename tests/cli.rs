@@ -152,6 +152,7 @@ fn lists_print_one_name_first_on_each_line() {
                 "list-append",
                 "multi-register",
                 "mutex",
+                "reentrant-mutex",
                 "register",
                 "rw-register",
                 "set",

@@ -10,11 +10,15 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use tribunal_checker::budget::Budget;
-use tribunal_checker::generate::{Shape, Wrong, by_key, different_values, five_values, hundred_keys, ten_lists};
+use tribunal_checker::generate::{
+    Shape, Wrong, by_key, different_values, five_values, hundred_keys, stream, ten_lists,
+};
 use tribunal_checker::judge::partitions;
 use tribunal_checker::linearizability::rounds::{Decision, Decisions, decide};
 use tribunal_checker::linearizability::{Partition, verify};
-use tribunal_checker::spec::{CasRegister, Kv, Recorded, Spec};
+use tribunal_checker::online::{Follow as _, Zones};
+use tribunal_checker::spec::{CasRegister, Kv, Recorded, Register, Spec};
+use tribunal_history::binary::{Compression, Reader, Writer};
 use tribunal_history::import::read_any;
 use tribunal_history::operation::pair;
 
@@ -28,6 +32,9 @@ fn main() {
     );
     if wanted("porcupine") {
         porcupine();
+    }
+    if wanted("online") {
+        online();
     }
     for (clients, info, operations) in shapes() {
         for wrong in [Wrong::Nothing, Wrong::Stale, Wrong::Lost] {
@@ -160,6 +167,57 @@ fn best_of_five<S: Recorded>(file: &Path) -> Duration {
         begun.elapsed()
     };
     (0..5).map(|_| once()).min().unwrap_or_default()
+}
+
+/// A binary history on disk, followed from its first to its last byte: a million operations, or as many as
+/// `TRIBUNAL_ONLINE` says. The memory is all that the process has while it follows.
+fn online() {
+    let operations = std::env::var("TRIBUNAL_ONLINE").map_or(1_000_000, |number| number.parse().expect("a number"));
+    let path = std::env::temp_dir().join(format!("tribunal-online-{}.bin", std::process::id()));
+    for (keys, clients, info, wrong) in [
+        (1, 20, 0, Wrong::Nothing),
+        (1, 20, 1, Wrong::Nothing),
+        (100, 20, 1, Wrong::Nothing),
+        (1, 20, 1, Wrong::Stale),
+    ] {
+        let shape = Shape {
+            operations,
+            clients,
+            info,
+            wrong,
+            seed: 9,
+        };
+        let file = std::io::BufWriter::new(std::fs::File::create(&path).expect("a temporary file"));
+        let mut writer = Writer::new(file, Compression::None).expect("a file that can be written");
+        let written = stream(&shape, keys, |event| writer.write(event));
+        written
+            .and_then(|()| writer.finish().map(drop))
+            .expect("a file that can be written");
+        let size = std::fs::metadata(&path).map_or(0, |data| data.len());
+        reset_peak();
+        let begun = Instant::now();
+        let mut reader = Reader::open(&path).expect("the file just written");
+        let mut zones = Zones::<Register>::default();
+        let mut found = None;
+        while let Some(event) = reader.next_mut().expect("the file just written") {
+            found = found.or(zones.event(event).expect("a history of registers"));
+        }
+        let time = begun.elapsed();
+        let verdict = match (found, zones.followed().given_up) {
+            (Some(violation), _) => format!("invalid at event {}", violation.seq),
+            (None, 0) => "valid".to_owned(),
+            (None, _) => "not decided".to_owned(),
+        };
+        println!(
+            "online {operations} operations, {keys} keys, {clients} clients, {info} % info, {} MB on disk: {:.3} s, {} KiB \
+             in all, {} values remembered at most: {verdict}",
+            size / 1_000_000,
+            time.as_secs_f64(),
+            memory_kib("VmHWM:").unwrap_or(0),
+            zones.followed().remembered_max
+        );
+    }
+    let _ = std::fs::remove_file(&path);
 }
 
 /// A figure of this process in KiB, where the system tells it.

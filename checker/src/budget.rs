@@ -53,6 +53,15 @@ impl Budget {
         }
     }
 
+    /// A budget of at most so many steps that ends when this one does.
+    pub fn share(&self, steps: u64) -> Self {
+        Self {
+            steps_left: steps.min(self.steps_left),
+            steps_used: 0,
+            ..self.clone()
+        }
+    }
+
     /// Takes `steps` out of it.
     pub fn spend(&mut self, steps: u64) {
         self.steps_used = self.steps_used.saturating_add(steps);

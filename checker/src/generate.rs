@@ -14,6 +14,8 @@
 
 use std::collections::BTreeMap;
 
+use tribunal_history::{Cause, CauseCode, Completion, Event, Invocation, NodeId, ProcessId, Seq, Value};
+
 use crate::linearizability::{Entry, Partition};
 use crate::spec::etcd_kv::{self, EtcdKv, Txn};
 use crate::spec::{CasRegister, Kv, Register, Spec, cas_register, kv, register};
@@ -156,6 +158,154 @@ pub fn revisions(shape: &Shape) -> Vec<Entry<EtcdKv>> {
         }
     }
     entries
+}
+
+/// The events of [`different_values`], but of many registers, one after another and without holding them: for histories of any
+/// length. Values are different on all keys together.
+pub fn stream<E>(shape: &Shape, keys: u64, mut sink: impl FnMut(&mut Event) -> Result<(), E>) -> Result<(), E> {
+    struct Open {
+        process: ProcessId,
+        op: register::Op,
+        ret: Option<register::Ret>,
+    }
+    let mut random = Draw::new(shape.seed);
+    let names: Vec<String> = (0..keys).map(|key| format!("k{key}")).collect();
+    let mut store: Store<Register> = Store::new();
+    let mut past = store.clone();
+    let mut is_planted = shape.wrong == Wrong::Nothing;
+    let mut open: Vec<Option<Open>> = (0..shape.clients).map(|_| None).collect();
+    let mut processes: Vec<u32> = (0..shape.clients as u32).collect();
+    let mut next_process = shape.clients as u32;
+    let (mut begun, mut busy, mut last, mut seq) = (0, 0, 0i64, 0u64);
+    while begun < shape.operations || busy > 0 {
+        if begun == shape.operations / 3 * 2 {
+            past = store.clone();
+        }
+        let client = random.below(shape.clients as u64) as usize;
+        let event = match open[client].take() {
+            None if begun == shape.operations => continue,
+            None => {
+                let key = &names[random.below(keys) as usize];
+                last += 1;
+                let held = store.get(key).map_or(Value::Null, Spec::value);
+                let op = match random.below(4) {
+                    0..2 => register::Op::read(key),
+                    2 => register::Op::write(key, last),
+                    _ => register::Op::cas(key, held, last),
+                };
+                (begun, busy) = (begun + 1, busy + 1);
+                let process = ProcessId(processes[client]);
+                let (function, input) = asked(&op);
+                open[client] = Some(Open { process, op, ret: None });
+                Event::Invoke(Invocation {
+                    seq: Seq(seq),
+                    time_ns: seq * 1_000,
+                    process,
+                    node: NodeId(1 + (client % 3) as u16),
+                    function: function.to_owned(),
+                    input,
+                })
+            }
+            Some(Open { process, op, ret: None }) => {
+                let is_due = !is_planted && begun > shape.operations / 3 * 2 + 20 * shape.clients;
+                let in_doubt = random.percent(shape.info);
+                let ret = (!in_doubt || random.percent(50)).then(|| {
+                    let is_read = op.action == register::Action::Read;
+                    if is_due && is_read && shape.wrong == Wrong::Lost {
+                        store = past.clone();
+                        is_planted = true;
+                    }
+                    let told = act(&mut store, &op);
+                    if is_due && is_read && shape.wrong == Wrong::Stale {
+                        is_planted = true;
+                        return act(&mut past.clone(), &op);
+                    }
+                    told
+                });
+                if !in_doubt {
+                    open[client] = Some(Open { process, op, ret });
+                    continue;
+                }
+                busy -= 1;
+                // A client that does not know goes on as another process.
+                processes[client] = next_process;
+                next_process += 1;
+                Event::Info(completion(seq, process, None))
+            }
+            Some(Open { process, ret, .. }) => {
+                busy -= 1;
+                Event::Ok(completion(seq, process, ret.as_ref()))
+            }
+        };
+        seq += 1;
+        sink(&mut { event })?;
+    }
+    Ok(())
+}
+
+/// A register's operation as it is recorded.
+fn asked(op: &register::Op) -> (&'static str, Value) {
+    let key = Value::Text(op.key.to_string());
+    match &op.action {
+        register::Action::Read => ("read", Value::map([("key", key)])),
+        register::Action::Write(value) => ("write", Value::map([("key", key), ("value", value.clone())])),
+        register::Action::Cas { expect, value } => (
+            "cas",
+            Value::map([("key", key), ("expect", expect.clone()), ("value", value.clone())]),
+        ),
+    }
+}
+
+/// The end of a register's operation as it is recorded; without a result it is in doubt.
+fn completion(seq: u64, process: ProcessId, ret: Option<&register::Ret>) -> Completion {
+    let output = match ret {
+        None | Some(register::Ret::Written) => Value::Null,
+        Some(register::Ret::Value(value)) => value.clone(),
+        Some(register::Ret::Swapped) => Value::map([("swapped", true.into())]),
+        Some(register::Ret::Differs(actual)) => Value::map([("swapped", false.into()), ("actual", actual.clone())]),
+    };
+    let cause = ret.is_none().then(|| Cause {
+        code: CauseCode::Timeout,
+        text: "no answer".to_owned(),
+    });
+    Completion {
+        seq: Seq(seq),
+        time_ns: seq * 1_000,
+        process,
+        output,
+        revision: None,
+        term: None,
+        member: None,
+        cause,
+    }
+}
+
+/// The events of a register's history, as it would have been recorded.
+pub fn events(entries: &[Entry<Register>]) -> Vec<Event> {
+    let mut moments: BTreeMap<u64, (usize, bool)> = BTreeMap::new();
+    for (place, entry) in entries.iter().enumerate() {
+        moments.insert(entry.call, (place, false));
+        if let Some(end) = entry.end {
+            moments.insert(end, (place, true));
+        }
+    }
+    let event = |(seq, (place, is_end)): (u64, (usize, bool))| {
+        let entry = &entries[place];
+        let process = ProcessId(place as u32);
+        if is_end {
+            return Event::Ok(completion(seq, process, entry.ret.as_ref()));
+        }
+        let (function, input) = asked(&entry.op);
+        Event::Invoke(Invocation {
+            seq: Seq(seq),
+            time_ns: seq * 1_000,
+            process,
+            node: NodeId(1),
+            function: function.to_owned(),
+            input,
+        })
+    };
+    moments.into_iter().map(event).collect()
 }
 
 /// The entries of each key by themselves.

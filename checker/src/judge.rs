@@ -13,8 +13,8 @@ use crate::linearizability::rounds::{Decision, Decisions, Engine, decide};
 use crate::linearizability::{Entry, HardSpot, Partition, verify};
 use crate::minimise::minimise;
 use crate::spec::{
-    CasRegister, Counter, EtcdKv, FifoQueue, Kv, MultiRegister, Mutex, ParseOperation, Recorded, Register, Set,
-    UniqueIds, UnorderedQueue,
+    CasRegister, Counter, EtcdKv, FifoQueue, Kv, MultiRegister, Mutex, ParseOperation, Recorded, ReentrantMutex,
+    Register, Set, UniqueIds, UnorderedQueue,
 };
 use crate::transactions;
 
@@ -155,6 +155,7 @@ pub fn specifications() -> &'static [Specification] {
         },
         specification::<MultiRegister>(),
         specification::<Mutex>(),
+        specification::<ReentrantMutex>(),
         specification::<Register>(),
         Specification {
             name: transactions::RW_REGISTER,

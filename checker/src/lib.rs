@@ -33,8 +33,27 @@
 //! println!("{}", judgement.findings[0].sentence);
 //! ```
 //!
+//! In a test of your own store it takes ten lines, without a runtime, threads or files:
+//!
+//! ```
+//! use tribunal_checker::{linearizability::{Entry, Partition, rounds}, spec::{Register, register::{Op, Ret}}};
+//!
+//! // What each client asked, what it was told, and when: any clock or counter that both ends share.
+//! let told = |op, ret, call, end| Entry::<Register> { id: 0, op, ret: Some(ret), call, end: Some(end) };
+//! let history = vec![
+//!     told(Op::write("x", 1), Ret::Written, 0, 3),
+//!     told(Op::read("x"), Ret::Value(1.into()), 1, 2),
+//!     told(Op::read("x"), Ret::Value(None::<i64>.into()), 4, 5),
+//! ];
+//! let object = Partition::new(None, history);
+//! let decided = rounds::decide(&[object], &mut tribunal_checker::budget::Budget::new(1_000_000, None, 1 << 30));
+//! assert_eq!(decided.decisions, [rounds::Decision::NotLinearizable]);
+//! ```
+//!
+//! While a history is still being made, [`online`] tells a violation with the event that completes it.
+//!
 //! A store of another kind needs a specification: implement [`spec::Spec`] for the state of one object (a few lines)
-//! and [`spec::Recorded`] to read its operations, then call [`judge_as`]. An engine is one type that implements
+//! and [`spec::Recorded`] to read its operations, then call [`judge_as`]; `examples/own_specification.rs` does it. An engine is one type that implements
 //! [`linearizability::Search`].
 
 pub mod budget;
@@ -44,8 +63,10 @@ pub mod generate;
 pub mod judge;
 pub mod linearizability;
 pub mod minimise;
+pub mod online;
 pub mod quorum;
 pub mod revisions;
+pub mod sensitivity;
 pub mod spec;
 pub mod transactions;
 

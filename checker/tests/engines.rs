@@ -14,8 +14,9 @@ use tribunal_checker::linearizability::{Answer, Entry, Frontier, Partition, Sear
 use tribunal_checker::spec::etcd_kv::{self, Compare, Comparison, EtcdKv, Range, Request, Target, Txn};
 use tribunal_checker::spec::multi_register::Part;
 use tribunal_checker::spec::{
-    CasRegister, Counter, FifoQueue, Kv, MultiRegister, Mutex, Register, Set, Spec, UniqueIds, UnorderedQueue,
-    cas_register, counter, fifo_queue, kv, multi_register, mutex, register, set, unique_ids, unordered_queue,
+    CasRegister, Counter, FifoQueue, Kv, MultiRegister, Mutex, ReentrantMutex, Register, Set, Spec, UniqueIds,
+    UnorderedQueue, cas_register, counter, fifo_queue, kv, multi_register, mutex, reentrant_mutex, register, set,
+    unique_ids, unordered_queue,
 };
 use tribunal_history::Value;
 
@@ -215,6 +216,17 @@ fn mutexes() {
     against_every_order::<Mutex>(8, |draw, _| match draw.below(2) {
         0 => mutex::Op::Acquire,
         _ => mutex::Op::Release,
+    });
+}
+
+#[test]
+fn reentrant_mutexes() {
+    against_every_order::<ReentrantMutex>(8, |draw, _| {
+        let who = (draw.below(2) as i64).into();
+        match draw.below(2) {
+            0 => reentrant_mutex::Op::Acquire(who),
+            _ => reentrant_mutex::Op::Release(who),
+        }
     });
 }
 

@@ -302,6 +302,6 @@ fn an_unknown_specification_is_refused_with_those_that_there_are() {
     let error = judge("stack", &[], &Options::default()).expect_err("no such specification");
     assert_eq!(
         error.to_string(),
-        "no specification is called \"stack\"; there are: cas-register, counter, etcd-kv, fifo-queue, kv, multi-register, mutex, register, set, unique-ids, unordered-queue"
+        "no specification is called \"stack\"; there are: cas-register, counter, etcd-kv, fifo-queue, kv, list-append, multi-register, mutex, reentrant-mutex, register, rw-register, set, unique-ids, unordered-queue"
     );
 }

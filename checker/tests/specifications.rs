@@ -287,7 +287,7 @@ fn recorded_operations_are_judged_by_name() {
             |key: &str, value: i64| Value::List(vec![function.into(), key.into(), (value > 0).then_some(value).into()]);
         Value::List(vec![part("x", x), part("y", y)])
     };
-    let judged: [(&str, Vec<Sequential>, Outcome); 19] = [
+    let judged: [(&str, Vec<Sequential>, Outcome); 21] = [
         (
             "multi-register",
             vec![
@@ -342,6 +342,27 @@ fn recorded_operations_are_judged_by_name() {
         (
             "mutex",
             vec![("acquire", nil(), nil()), ("acquire", nil(), nil())],
+            Outcome::Fail,
+        ),
+        (
+            "reentrant-mutex",
+            vec![
+                ("acquire", 1.into(), nil()),
+                ("acquire", 1.into(), nil()),
+                ("release", 1.into(), nil()),
+                ("release", 1.into(), nil()),
+                ("acquire", 2.into(), nil()),
+            ],
+            Outcome::Pass,
+        ),
+        (
+            "reentrant-mutex",
+            vec![
+                ("acquire", 1.into(), nil()),
+                ("acquire", 1.into(), nil()),
+                ("release", 1.into(), nil()),
+                ("acquire", 2.into(), nil()),
+            ],
             Outcome::Fail,
         ),
         (

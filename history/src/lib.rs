@@ -7,10 +7,13 @@
 //! An operation is recorded as two events, its invocation and its completion. Their order is [`Seq`], one
 //! counter for the whole run; times are for display only.
 
+pub mod binary;
 pub mod event;
 pub mod evidence;
+pub mod export;
 pub mod fault;
 pub mod finding;
+pub mod follow;
 pub mod id;
 pub mod import;
 pub mod jsonl;
@@ -31,6 +34,7 @@ pub use fault::{
     ClockEffect, Direction, DiskEffect, Fault, FaultKind, LinkEffect, Moment, Outage, Schedule, Select, Step,
 };
 pub use finding::{AnomalyClass, Blocked, DrawnOperation, Finding, Minimised};
+pub use follow::{Declared, FollowedSummary};
 pub use id::{Incarnation, LogIndex, MemberId, NodeId, ProcessId, Revision, Seq, Term};
 pub use manifest::Manifest;
 pub use operation::Operation;

@@ -11,6 +11,7 @@ use super::judge::{consistent, counted, grouped, headline};
 use super::outcome::{ExitPolicy, outcome};
 use super::plan::shell_word;
 use super::run_dir::RunDir;
+use super::sensitivity;
 
 /// Where a history came from.
 #[derive(Clone, Copy, Debug)]
@@ -41,7 +42,9 @@ pub fn write(
     let is_asked = !tribunal_checker::specifications()
         .iter()
         .any(|known| known.name == source.specification && known.consistency == model);
-    let properties = vec![consistent(model, Ok(judgement), &mut findings)];
+    let seen = sensitivity::property(&judgement, events);
+    let mut properties = vec![consistent(model, Ok(judgement), &mut findings)];
+    properties.extend(seen);
     let end_ns = events.last().map_or(0, Event::time_ns);
     let operations = tribunal_history::operation::pair(events).unwrap_or_default();
     let verdict = outcome(&properties, false);

@@ -12,6 +12,7 @@ use tribunal_workload::{NodeProgress, NodeReads, progress_property};
 
 use super::outcome::{ExitPolicy, outcome};
 use super::plan::{Plan, shell_word};
+use super::sensitivity;
 use crate::world::simulation::Audited;
 
 /// What the runner saw beside the history.
@@ -66,6 +67,9 @@ pub fn report(
     let mut findings = Vec::new();
     let asked = plan.check.consistency;
     let model = asked.unwrap_or_else(|| strongest(plan.workload.specification()));
+    // A simulated run's report depends on its plan alone, and on no clock.
+    let shown = judgement.as_ref().ok().filter(|_| !plan.defendant.is_simulated());
+    let shown = shown.and_then(|judgement| sensitivity::property(judgement, events));
     let mut properties = vec![consistent(model, judgement, &mut findings)];
     if let Some(audited) = &seen.audited {
         properties.extend(audited.judged.iter().map(promise));
@@ -80,6 +84,7 @@ pub fn report(
     properties.push(coverage.property());
     properties.push(leader_change(plan, schedule, leaders.len()));
     properties.push(enough_operations(plan, ok));
+    properties.extend(shown);
     properties.push(harness(seen));
 
     let verdict = outcome(&properties, seen.interrupted);

@@ -10,6 +10,7 @@ pub mod record;
 pub mod recorder;
 pub mod run;
 pub mod run_dir;
+pub mod sensitivity;
 pub mod shrink;
 pub mod simulated;
 
@@ -18,6 +19,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tribunal_checker::online::Violation;
 use tribunal_history::{Event, Report};
 
 pub use plan::{Defendant, Plan};
@@ -65,6 +67,9 @@ pub trait Progress: Send + Sync {
 
     /// What was recorded so far; called several times a second.
     fn counts(&self, elapsed: Duration, counts: &Counts);
+
+    /// The history cannot be explained any more, whatever comes; told when it is certain.
+    fn violated(&self, violation: &Violation);
 }
 
 /// A run that could not even write its report. Everything else that goes wrong stands in the report.

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use tribunal_checker::online::{Follow, Violation};
 use tribunal_env::Clock;
 use tribunal_history::jsonl::Writer;
 use tribunal_history::{
@@ -46,6 +47,17 @@ struct State {
     writer: Option<Writer<BufWriter<File>>>,
     counts: Counts,
     closed: bool,
+    following: Following,
+}
+
+/// What judges the history while it is made.
+#[derive(Default)]
+struct Following {
+    follow: Option<Box<dyn Follow>>,
+    /// How many events it has seen.
+    seen: usize,
+    /// What it found and nobody was told yet.
+    found: Vec<Violation>,
 }
 
 /// What was recorded so far, for a live display.
@@ -85,6 +97,7 @@ impl Recorder {
             writer,
             counts: Counts::default(),
             closed: false,
+            following: Following::default(),
         };
         Self {
             shared: Arc::new(Shared {
@@ -132,6 +145,27 @@ impl Recorder {
         writer.flush()
     }
 
+    /// Has what is recorded judged as it comes, if histories of the specification can be: see [`Recorder::violations`].
+    pub fn follow(&self, specification: &str) {
+        self.lock().following.follow = tribunal_checker::online::follow(specification);
+    }
+
+    /// What was violated since this was asked last. The judgement at the end finds it again, with its counterexample.
+    pub fn violations(&self) -> Vec<Violation> {
+        let mut state = self.lock();
+        let State { events, following, .. } = &mut *state;
+        for event in &events[following.seen.min(events.len())..] {
+            let Some(follow) = &mut following.follow else { break };
+            match follow.event(&mut event.clone()) {
+                Ok(found) => following.found.extend(found),
+                // The judgement at the end says what is wrong with the history.
+                Err(_) => following.follow = None,
+            }
+        }
+        following.seen = events.len();
+        std::mem::take(&mut following.found)
+    }
+
     /// What was recorded so far.
     pub fn counts(&self) -> Counts {
         self.lock().counts.clone()
@@ -150,6 +184,7 @@ impl Recorder {
         let mut state = self.lock();
         state.writer = None;
         let events = std::mem::take(&mut state.events);
+        state.following = Following::default();
         flushed.map(|()| (events, self.shared.path.clone()))
     }
 
@@ -309,6 +344,29 @@ mod tests {
         fn wall(&self) -> Duration {
             Duration::ZERO
         }
+    }
+
+    #[test]
+    fn a_violation_is_told_once_and_while_the_run_goes_on() {
+        let recorder = Recorder::in_memory(Box::new(Ticks(AtomicU64::new(0))), 2);
+        recorder.follow("register");
+        let key = || Value::map([("key", "k".into())]);
+        let read = |process: u32, output: Value| {
+            recorder.invoked(ProcessId(process), NodeId(1), "read", &key());
+            let reply = tribunal_workload::Reply {
+                output,
+                ..Default::default()
+            };
+            recorder.completed(ProcessId(process), &Completion::Ok(reply));
+        };
+        read(0, Value::Null);
+        assert_eq!(recorder.violations(), []);
+        read(1, Value::Int(7));
+        let found = recorder.violations();
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!((found[0].seq, found[0].key.as_deref()), (Seq(3), Some("k")));
+        read(0, Value::Int(7));
+        assert_eq!(recorder.violations(), []);
     }
 
     #[test]

@@ -36,6 +36,7 @@ pub async fn run(
     let env = ToolEnv::new(plan.seed);
     let recorder = Recorder::create(dir.path(), Box::new(*env.clock()), plan.lanes())
         .map_err(RunError::write(dir.path().join("history.jsonl")))?;
+    recorder.follow(plan.workload.specification());
     let stop = Arc::new(AtomicBool::new(false));
     let interrupted = Arc::new(AtomicBool::new(false));
     ToolRuntime::spawn({
@@ -166,6 +167,9 @@ impl Keeper {
                 kept.write_error
                     .get_or_insert_with(|| format!("the history cannot be written: {error}; is the disk full?"));
                 self.stop.store(true, Ordering::SeqCst);
+            }
+            for violation in self.recorder.violations() {
+                shown.violated(&violation);
             }
             if let Some(mut seen) = done {
                 seen.stall_max = kept.stall_max;

@@ -7,11 +7,13 @@ use anyhow::{Context as _, anyhow};
 use clap::Args;
 use tribunal_checker::Consistency;
 use tribunal_checker::transactions::recognise;
-use tribunal_history::import::{self, Format, Imported};
+use tribunal_history::import::{Format, Stream};
 use tribunal_history::report::RunOutcome;
 use tribunal_history::{Manifest, Record as _};
 use tribunal_workload::Workload;
 
+use super::export::{ExportArgs, ExportFormat};
+use super::follow::Follow;
 use super::values::{consistency, positive_duration, size};
 use super::{EXIT_HARNESS, complain};
 use crate::campaign::again::{self, Source};
@@ -20,7 +22,8 @@ use crate::campaign::outcome::{EXIT_USAGE, ExitPolicy};
 /// Flags of `tribunal check`.
 #[derive(Clone, Debug, Args)]
 pub struct CheckArgs {
-    /// Histories (Tribunal's history.jsonl, EDN, Jepsen logs; plain or gzip), or run directories
+    /// Histories (Tribunal's JSON Lines or binary form, EDN, Jepsen logs, reports of etcd's robustness tests; plain or gzip),
+    /// or run directories
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Specification to judge by; see `tribunal list specifications`. Taken from the run or the operations if they tell
@@ -47,14 +50,26 @@ pub struct CheckArgs {
     /// Print each report as one JSON object instead of text
     #[arg(long)]
     json: bool,
+    /// Judge one history as it comes, from a file that is still written or from standard input (-), and print a violation
+    /// the moment that it is certain; no report is written
+    #[arg(long, conflicts_with = "export")]
+    follow: bool,
+    #[command(flatten)]
+    export: ExportArgs,
 }
 
 /// Runs the verb: the worst code of all files.
 pub fn run(args: CheckArgs) -> u8 {
+    if let Some(format) = args.export.format() {
+        return export(&args, format);
+    }
     let policy = ExitPolicy {
         expect_fail: args.expect_fail,
         ..ExitPolicy::default()
     };
+    if args.follow {
+        return follow(&args, &policy);
+    }
     let mut worst = (0, 0);
     for file in &args.files {
         let (rank, code) = match check(&args, file, &policy) {
@@ -75,6 +90,48 @@ pub fn run(args: CheckArgs) -> u8 {
     worst.1
 }
 
+/// Writes the one history that is given in another form.
+fn export(args: &CheckArgs, format: ExportFormat) -> u8 {
+    let written = match args.files.as_slice() {
+        [file] => locate(file).and_then(|(history, _)| args.export.write(format, &history)),
+        _ => Err(anyhow!("--export takes one history")),
+    };
+    match written {
+        Ok(()) => 0,
+        Err(error) => {
+            complain(&error);
+            EXIT_USAGE
+        }
+    }
+}
+
+/// Judges the one history that is given as it comes.
+fn follow(args: &CheckArgs, policy: &ExitPolicy) -> u8 {
+    let follow = Follow {
+        specification: args.spec.as_deref(),
+        json: args.json,
+        policy,
+    };
+    let followed = match args.files.as_slice() {
+        [file] => follow.run(file),
+        _ => Err(anyhow!("--follow takes one history")),
+    };
+    followed.unwrap_or_else(|error| {
+        complain(&error);
+        EXIT_USAGE
+    })
+}
+
+/// The history at `path`: a file, or a directory of reports of etcd's robustness tests.
+pub(super) fn open(path: &Path) -> anyhow::Result<Stream> {
+    let stream = if path.is_dir() {
+        Stream::of_reports(path)
+    } else {
+        Stream::open(path)
+    };
+    Ok(stream?)
+}
+
 /// A violation wins, then what could not be read, then a budget that ran out.
 fn rank(outcome: RunOutcome) -> u8 {
     match outcome {
@@ -93,11 +150,16 @@ enum Failed {
 
 fn check(args: &CheckArgs, given: &Path, policy: &ExitPolicy) -> Result<(RunOutcome, u8), Failed> {
     let (history, manifest) = locate(given).map_err(Failed::Input)?;
-    let Imported {
-        events,
-        specification: recognised,
-        format,
-    } = import::read_any(&history).map_err(|error| Failed::Input(error.into()))?;
+    let mut stream = open(&history).map_err(Failed::Input)?;
+    let events = stream.by_ref().collect::<Result<Vec<_>, _>>();
+    let events = events.map_err(|error| Failed::Input(error.into()))?;
+    if stream.truncated() {
+        eprintln!(
+            "{}: its end was being written when it was cut off; what is whole is judged",
+            history.display()
+        );
+    }
+    let recognised = stream.specification();
     let specification = args
         .spec
         .clone()
@@ -111,7 +173,7 @@ fn check(args: &CheckArgs, given: &Path, policy: &ExitPolicy) -> Result<(RunOutc
                 })
         })
         .or_else(|| recognised.or_else(|| recognise(&events)).map(str::to_owned))
-        .or_else(|| (format == Format::JsonLines).then(|| "register".to_owned()));
+        .or_else(|| matches!(stream.format(), Format::JsonLines | Format::Binary).then(|| "register".to_owned()));
     let Some(specification) = specification else {
         return Err(Failed::Input(anyhow!(
             "{}: its operations do not tell what object they are of; name it with --spec, one of {}",
@@ -155,7 +217,9 @@ fn known_specifications() -> String {
 
 /// The history that was meant, and the manifest beside it if there is one.
 fn locate(given: &Path) -> anyhow::Result<(PathBuf, Option<Manifest>)> {
-    let (history, folder) = if given.is_dir() {
+    let (history, folder) = if tribunal_history::import::etcd::is_reports(given) {
+        (given.to_owned(), given)
+    } else if given.is_dir() {
         let found = ["history.jsonl.gz", "history.jsonl"]
             .map(|name| given.join(name))
             .into_iter()

@@ -7,6 +7,8 @@ mod check;
 mod child;
 mod cluster;
 mod demo;
+mod export;
+mod follow;
 mod interrupt;
 mod list;
 mod node;

@@ -5,7 +5,9 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tribunal_checker::online::Violation;
 
+use super::follow::sentence;
 use crate::campaign::recorder::Counts;
 use crate::campaign::{Progress, Stage};
 
@@ -61,6 +63,14 @@ impl Progress for Shown {
         match &self.bar {
             Some(bar) => bar.set_prefix(stage.to_string()),
             None => eprintln!("{stage}"),
+        }
+    }
+
+    fn violated(&self, violation: &Violation) {
+        let sentence = sentence(violation);
+        match &self.bar {
+            Some(bar) => bar.println(sentence),
+            None => eprintln!("{sentence}"),
         }
     }
 

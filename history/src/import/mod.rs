@@ -1,21 +1,24 @@
 //! Histories that other tools recorded.
 //!
 //! [`read_any`] looks at a file, plain or compressed with gzip, and reads it as what it is: our own JSON Lines
-//! ([`crate::jsonl`]), EDN as Jepsen, Knossos and Porcupine's examples have it ([`edn`], [`jepsen`]), or Jepsen's log
-//! lines ([`log`]). A file is read as it streams in, so what is no history costs no memory, however large it is.
+//! ([`crate::jsonl`]) or binary form ([`crate::binary`]), EDN as Jepsen, Knossos and Porcupine's examples have it ([`edn`],
+//! [`jepsen`]), Jepsen's log lines ([`log`]), or what etcd's robustness tests report ([`etcd`]). A file is read as it streams
+//! in, so what is no history costs no memory, however large it is. [`Stream`] hands out the events of our own formats
+//! as they come, without holding them.
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead};
 use std::path::{Path, PathBuf};
 
-use flate2::bufread::MultiGzDecoder;
-
 use crate::event::Event;
-use crate::jsonl;
+use crate::{binary, jsonl};
 
 pub mod edn;
+pub mod etcd;
 pub mod jepsen;
 pub mod log;
+mod stream;
+
+pub use stream::Stream;
 
 use edn::{EdnError, Position};
 use jepsen::{Meaning, Row, RowError};
@@ -30,10 +33,14 @@ const HEAD_BYTES: usize = 1 << 16;
 pub enum Format {
     /// Tribunal's own lines of JSON.
     JsonLines,
+    /// Tribunal's own binary form.
+    Binary,
     /// EDN, Jepsen's `history.edn` among others.
     Edn,
     /// Jepsen's `jepsen.log`.
     JepsenLog,
+    /// `operations.json` or `watch.json` of etcd's robustness tests.
+    Etcd,
 }
 
 /// A history and what is known of it.
@@ -61,8 +68,9 @@ pub enum ImportError {
     /// The file is no history in any known format.
     #[error(
         "{path}:1: not a history: expected Tribunal's JSON Lines, which begin with \
-         {{\"format\":\"tribunal-history\",…}}, EDN such as {{:process 0, :type :invoke, :f :read, :value nil}}, or a \
-         Jepsen log", path = path.display()
+         {{\"format\":\"tribunal-history\",…}}, its binary form, EDN such as \
+         {{:process 0, :type :invoke, :f :read, :value nil}}, a Jepsen log, or operations.json of etcd's robustness tests",
+        path = path.display()
     )]
     Unknown {
         /// Which file.
@@ -71,6 +79,9 @@ pub enum ImportError {
     /// A history of our own is broken.
     #[error(transparent)]
     JsonLines(#[from] jsonl::ReadError),
+    /// A history of our own in its binary form is broken.
+    #[error(transparent)]
+    Binary(#[from] binary::BinaryError),
     /// A foreign history is broken.
     #[error("{path}:{at}: {what}", path = path.display())]
     Foreign {
@@ -85,6 +96,9 @@ pub enum ImportError {
 
 /// Which format a file has that begins with `head`; none if it has none that is known.
 pub fn recognise(head: &[u8]) -> Option<Format> {
+    if head.starts_with(&binary::MAGIC) {
+        return Some(Format::Binary);
+    }
     let text = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head);
     // A cut at the end of the head may go through a letter.
     let text = match std::str::from_utf8(text) {
@@ -107,6 +121,7 @@ pub fn recognise(head: &[u8]) -> Option<Format> {
     }
     let inside = rest.get(1..).unwrap_or_default().trim_start();
     match rest.as_bytes().first()? {
+        b'{' if etcd::FIRST_NAMES.iter().any(|name| inside.starts_with(name)) => Some(Format::Etcd),
         // A map with keys in quotes is JSON, any other is EDN.
         b'{' if inside.starts_with('"') => Some(Format::JsonLines),
         b'{' | b'(' => Some(Format::Edn),
@@ -122,39 +137,12 @@ pub fn recognise(head: &[u8]) -> Option<Format> {
 
 /// Reads the history at `path`, whatever it is written in.
 pub fn read_any(path: &Path) -> Result<Imported, ImportError> {
-    let failed = |source| ImportError::Io {
-        path: path.to_owned(),
-        source,
-    };
-    let mut raw = BufReader::with_capacity(HEAD_BYTES, File::open(path).map_err(failed)?);
-    let mut source: Box<dyn BufRead> = if raw.fill_buf().map_err(failed)?.starts_with(&[0x1f, 0x8b]) {
-        Box::new(BufReader::with_capacity(HEAD_BYTES, MultiGzDecoder::new(raw)))
-    } else {
-        Box::new(raw)
-    };
-    let mut head = Vec::new();
-    (&mut source)
-        .take(HEAD_BYTES as u64)
-        .read_to_end(&mut head)
-        .map_err(failed)?;
-    let format = recognise(&head).ok_or_else(|| ImportError::Unknown { path: path.to_owned() })?;
-    let whole = BufReader::new(io::Cursor::new(head).chain(source));
-    let events = match format {
-        Format::JsonLines => {
-            return Ok(Imported {
-                format,
-                events: jsonl::read(path)?,
-                specification: None,
-            });
-        }
-        Format::Edn => from_edn(whole),
-        Format::JepsenLog => from_log(whole),
-    };
-    let events = events.map_err(|wrong| wrong.at(path))?;
+    let mut stream = Stream::open(path)?;
+    let events = stream.by_ref().collect::<Result<_, _>>()?;
     Ok(Imported {
-        format,
-        specification: jepsen::specification(&events),
+        format: stream.format(),
         events,
+        specification: stream.specification(),
     })
 }
 

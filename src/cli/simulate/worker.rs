@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
+use tribunal_checker::online::Violation;
 use tribunal_history::{FaultKind, Record as _, Report, SeedOutcome};
 
 use super::Passed;
@@ -92,4 +93,6 @@ impl Progress for Quiet {
     fn stage(&self, _: Stage) {}
 
     fn counts(&self, _: Duration, _: &Counts) {}
+
+    fn violated(&self, _: &Violation) {}
 }
