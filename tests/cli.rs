@@ -354,3 +354,81 @@ fn a_foreign_or_broken_file_is_refused_by_line() {
         );
     }
 }
+
+/// A write, and a read that began after it and does not show it.
+const STALE: &str = r#"{"format":"tribunal-history","version":2}
+{"type":"invoke","seq":2,"time_ns":2100000,"process":0,"node":"n1","function":"write","input":{"key":"k1","value":1}}
+{"type":"ok","seq":3,"time_ns":4300000,"process":0,"revision":2}
+{"type":"invoke","seq":7,"time_ns":6000000,"process":1,"node":"n2","function":"read","input":{"key":"k1"}}
+{"type":"ok","seq":8,"time_ns":7000000,"process":1,"revision":2}
+"#;
+
+#[test]
+fn a_stream_is_judged_as_it_comes() {
+    use std::io::{BufRead as _, BufReader, Write as _};
+    use std::process::Stdio;
+    let mut child = Command::new(env!("CARGO_BIN_EXE_tribunal"))
+        .args(["check", "--follow", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the binary runs");
+    let mut input = child.stdin.take().expect("a pipe");
+    input.write_all(STALE.as_bytes()).expect("it reads");
+    let mut output = BufReader::new(child.stdout.take().expect("a pipe"));
+    let mut first = String::new();
+    // The pipe is still open: the violation is not held back until its end.
+    output.read_line(&mut first).expect("it says something");
+    assert!(
+        first.starts_with("VIOLATED at 0.007 s, event 8: read k1 → nil: "),
+        "{first}"
+    );
+    input
+        .write_all(b"{\"type\":\"phase\",\"seq\":9,\"time_ns\":8000000,\"phase\":\"end\"}\n")
+        .expect("it reads");
+    drop(input);
+    let mut last = String::new();
+    output.read_line(&mut last).expect("it says something");
+    assert_eq!(last, "violated: 2 operations on 1 key, 1 of them observed a value\n");
+    assert_eq!(child.wait().expect("it ends").code(), Some(1));
+    for (arguments, expected) in [
+        (&["check", "--follow", "a", "b"][..], "--follow takes one history"),
+        (&["check", "a", "--export", "edn"], "--out"),
+        (&["check", "/nosuch/a", "--export", "edn", "--out", "-"], "/nosuch/a"),
+    ] {
+        let output = tribunal(arguments);
+        assert_eq!(code(&output), 64, "{arguments:?}");
+        assert!(
+            text(&output.stderr).contains(expected),
+            "{arguments:?}: {}",
+            text(&output.stderr)
+        );
+    }
+}
+
+#[test]
+fn a_history_has_the_same_verdict_in_every_form() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    std::fs::write(path("first.jsonl"), STALE).expect("writes");
+    let forms = [
+        ("binary", "history.bin"),
+        ("binary-plain", "plain.bin"),
+        ("edn", "history.edn"),
+        ("jsonl", "again.jsonl"),
+    ];
+    for (form, name) in forms {
+        let output = tribunal(&["check", &path("first.jsonl"), "--export", form, "--out", &path(name)]);
+        assert_eq!(code(&output), 0, "{form}: {}", text(&output.stderr));
+        let runs = path("runs");
+        let output = tribunal(&["check", &path(name), "--json", "--runs-dir", &runs]);
+        assert_eq!(code(&output), 1, "{form}: {}", text(&output.stderr));
+        let report = report(&output);
+        assert_eq!(verdict(&report, "linearizable"), Outcome::Fail, "{form}");
+        assert_eq!(report.findings.len(), 1, "{form}");
+    }
+    assert_eq!(
+        std::fs::read(path("first.jsonl")).expect("reads"),
+        std::fs::read(path("again.jsonl")).expect("reads")
+    );
+}
