@@ -80,7 +80,7 @@ fn a_folder_that_cannot_be_written_exits_4() {
 #[test]
 fn lists_print_one_name_first_on_each_line() {
     for (what, expected) in [
-        ("workloads", &["register"][..]),
+        ("workloads", &["register", "append"][..]),
         (
             "faults",
             &[

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use tribunal_checker::budget::Budget;
 use tribunal_checker::generate::{
-    Shape, Wrong, by_key, different_values, five_values, hundred_keys, stream, ten_lists,
+    Shape, Wrong, by_key, different_values, five_values, hundred_keys, list_transactions, stream, ten_lists,
 };
 use tribunal_checker::judge::partitions;
 use tribunal_checker::linearizability::rounds::{Decision, Decisions, decide};
@@ -19,6 +19,7 @@ use tribunal_checker::linearizability::{Partition, verify};
 use tribunal_checker::online::{Follow as _, Zones};
 use tribunal_checker::spec::{CasRegister, Kv, Recorded, Register, Spec};
 use tribunal_history::binary::{Compression, Reader, Writer};
+use tribunal_checker::{Options, judge};
 use tribunal_history::import::read_any;
 use tribunal_history::operation::pair;
 
@@ -35,6 +36,14 @@ fn main() {
     }
     if wanted("online") {
         online();
+    }
+    for operations in [10_000, 100_000, 1_000_000] {
+        for wrong in [Wrong::Nothing, Wrong::Stale, Wrong::Lost] {
+            let name = format!("transactions over lists, {operations}, 20 clients, 1 % info, {wrong:?}");
+            if wanted(&name) {
+                transactions(&name, operations, wrong);
+            }
+        }
     }
     for (clients, info, operations) in shapes() {
         for wrong in [Wrong::Nothing, Wrong::Stale, Wrong::Lost] {
@@ -125,6 +134,40 @@ fn report<S: Spec>(name: &str, make: impl FnOnce() -> Vec<Partition<S>>) {
     let (verdict, steps, engines) = verdict;
     println!(
         "{name:<60} {operations:>9} {steps:>9} {:>11} {memory:>9}  {verdict} by {engines}",
+        format!("{:.3} ms", times[times.len() / 2].as_secs_f64() * 1e3)
+    );
+}
+
+/// Everything from the events to the verdict, which for transactions is one pass.
+fn transactions(name: &str, operations: usize, wrong: Wrong) {
+    let events = list_transactions(&Shape {
+        operations,
+        clients: 20,
+        info: 1,
+        wrong,
+        seed: 9,
+    });
+    let before = memory_kib("VmRSS:");
+    reset_peak();
+    let mut times = Vec::new();
+    let mut verdict = String::new();
+    for _ in 0..3 {
+        let begun = Instant::now();
+        let judgement = judge("list-append", black_box(&events), &Options::default()).expect("well formed");
+        times.push(begun.elapsed());
+        verdict = match judgement.findings.first() {
+            Some(finding) => format!("invalid: {}", finding.class),
+            None => "valid".to_owned(),
+        };
+    }
+    times.sort();
+    let memory = memory_kib("VmHWM:").zip(before).map_or_else(
+        || "?".to_owned(),
+        |(peak, before)| format!("{} KiB", peak.saturating_sub(before)),
+    );
+    println!(
+        "{name:<60} {operations:>9} {:>9} {:>11} {memory:>9}  {verdict} by dependencies",
+        "",
         format!("{:.3} ms", times[times.len() / 2].as_secs_f64() * 1e3)
     );
 }

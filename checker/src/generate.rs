@@ -16,9 +16,13 @@ use std::collections::BTreeMap;
 
 use tribunal_history::{Cause, CauseCode, Completion, Event, Invocation, NodeId, ProcessId, Seq, Value};
 
+mod transactions;
+
 use crate::linearizability::{Entry, Partition};
 use crate::spec::etcd_kv::{self, EtcdKv, Txn};
 use crate::spec::{CasRegister, Kv, Register, Spec, cas_register, kv, register};
+
+pub use transactions::list_transactions;
 
 /// What a history is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

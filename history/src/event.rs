@@ -148,6 +148,8 @@ pub enum CauseCode {
     BadRevision,
     /// The request was not allowed.
     Unauthorized,
+    /// Somebody else was faster: what the operation rests upon had changed, so it was not done.
+    Conflict,
     /// The reply could not be understood.
     BadReply,
     /// The run ended before a reply came.

@@ -325,6 +325,7 @@ fn every_name_of_an_enumeration_is_in_the_schema() {
             C::InvalidRequest,
             C::BadRevision,
             C::Unauthorized,
+            C::Conflict,
             C::BadReply,
             C::Abandoned,
             C::Unknown

@@ -87,7 +87,7 @@ pub async fn work<E: Env, C: Client, R: Recorder>(
         let started = session.now();
         let op = generator.next(&mut asks);
         let ok = session.perform(generator, &op).await;
-        keys.insert(op.key);
+        keys.extend(generator.touched(&op));
         next = started.saturating_add(gap());
         if !ok {
             next = next.max(session.now().saturating_add(PAUSE_AFTER_FAILURE));

@@ -4,14 +4,15 @@ use std::fmt;
 use std::str::FromStr;
 
 use rand_chacha::ChaCha8Rng;
-use tribunal_history::Value;
+use tribunal_history::{Cause, Value};
 
+use crate::append::{Append, AppendSettings};
 use crate::classify::Access;
 use crate::client::{Call, Response};
 use crate::recorder::Completion;
 use crate::register::{Register, RegisterSettings};
 
-/// One operation: what is recorded, and the one request that it is.
+/// One operation: what is recorded, and its first request, which mostly is its only one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Op {
     /// The name that the specification knows it by.
@@ -20,10 +21,21 @@ pub struct Op {
     pub input: Value,
     /// The key that it is about.
     pub key: String,
-    /// Whether it may have an effect.
+    /// Whether the request may have an effect.
     pub access: Access,
     /// The request.
     pub call: Call,
+}
+
+/// What follows from the answers to an operation's requests so far.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Next {
+    /// It is done, with this output.
+    Done(Value),
+    /// It needs one more request, which may have this effect. None before had one.
+    Ask(Call, Access),
+    /// It failed: none of its requests had an effect, and none will.
+    Failed(Cause),
 }
 
 /// Makes one client's operations. The same stream of random numbers and the same answers give the same operations.
@@ -40,6 +52,20 @@ pub trait Generator: Send + 'static {
     /// The output of `op` that `response` carries, in the form that the specification parses. An absurd value is an
     /// output, and evidence; an error is for an answer whose shape is not that of an answer to `op`.
     fn understand(&self, op: &Op, response: &Response) -> Result<Value, BadReply>;
+
+    /// What follows from the answers to an operation's requests, of which there is one at least. Most operations are one
+    /// request.
+    fn proceed(&self, op: &Op, responses: &[Response]) -> Result<Next, BadReply> {
+        match responses {
+            [.., last] => self.understand(op, last).map(Next::Done),
+            [] => Err(BadReply("there is no answer".to_owned())),
+        }
+    }
+
+    /// The keys that an operation is about.
+    fn touched(&self, op: &Op) -> Vec<String> {
+        vec![op.key.clone()]
+    }
 
     /// Learns how an operation of its own client ended.
     fn observe(&mut self, op: &Op, completion: &Completion);
@@ -68,16 +94,19 @@ pub struct Lane {
 pub enum Workload {
     /// Independent registers: read, write, compare-and-set.
     Register,
+    /// Transactions over lists.
+    Append,
 }
 
 impl Workload {
     /// Every workload.
-    pub const ALL: [Self; 1] = [Self::Register];
+    pub const ALL: [Self; 2] = [Self::Register, Self::Append];
 
     /// Its name in flags and files.
     pub fn name(self) -> &'static str {
         match self {
             Self::Register => "register",
+            Self::Append => "append",
         }
     }
 
@@ -85,6 +114,7 @@ impl Workload {
     pub fn about(self) -> &'static str {
         match self {
             Self::Register => "reads, writes and compare-and-sets of unique values on independent keys",
+            Self::Append => "transactions that append to lists and read them, several keys at once",
         }
     }
 
@@ -92,6 +122,7 @@ impl Workload {
     pub fn specification(self) -> &'static str {
         match self {
             Self::Register => "register",
+            Self::Append => "list-append",
         }
     }
 
@@ -99,6 +130,13 @@ impl Workload {
     pub fn generator(self, settings: &RegisterSettings, lane: Lane) -> Box<dyn Generator> {
         match self {
             Self::Register => Box::new(Register::new(settings.clone(), lane)),
+            Self::Append => {
+                let settings = AppendSettings {
+                    keys: settings.keys,
+                    ..AppendSettings::default()
+                };
+                Box::new(Append::new(settings, lane))
+            }
         }
     }
 }
@@ -140,7 +178,7 @@ mod tests {
         let error = "registre".parse::<Workload>().expect_err("no such workload");
         assert_eq!(
             error.to_string(),
-            "no workload is called \"registre\" (there are: register)"
+            "no workload is called \"registre\" (there are: register, append)"
         );
     }
 }

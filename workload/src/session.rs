@@ -11,7 +11,7 @@ use tribunal_history::{Cause, CauseCode, MemberId, ProcessId, Revision, Term, Va
 
 use crate::classify::classify;
 use crate::client::{Client, Failure, Response};
-use crate::generator::{Generator, Lane, Op};
+use crate::generator::{Generator, Lane, Next, Op};
 use crate::recorder::{Completion, Recorder, Reply};
 
 /// Longest sleep between two looks at the stop flag: short enough that an interrupted run ends at once for a person.
@@ -199,6 +199,32 @@ impl<'a, E: Env, C: Client, R: Recorder> Session<'a, E, C, R> {
         last.is_some_and(|last| last.is_none_or(|last| *last < self.place))
     }
 
+    /// Sends an operation's requests, one after the other, all of them within this time.
+    async fn ask(&mut self, generator: &mut dyn Generator, op: &Op, within: Duration) -> Completion {
+        let until = self.now().saturating_add(within);
+        let (mut call, mut access) = (op.call.clone(), op.access);
+        let mut responses: Vec<Response> = Vec::new();
+        loop {
+            let left = until.saturating_sub(self.now());
+            let answer = E::Runtime::timeout(left + GRACE, self.worker.client.call(call, left)).await;
+            match answer.unwrap_or(Err(Failure::Deadline)) {
+                Ok(response) => responses.push(response),
+                Err(failure) => return classify(access, &failure),
+            }
+            match generator.proceed(op, &responses) {
+                Ok(Next::Done(output)) => return Completion::Ok(reply(output, responses.last())),
+                Ok(Next::Ask(next, effect)) => (call, access) = (next, effect),
+                Ok(Next::Failed(cause)) => return Completion::Fail(cause),
+                Err(bad) => {
+                    return Completion::Info(Cause {
+                        code: CauseCode::BadReply,
+                        text: bad.to_string(),
+                    });
+                }
+            }
+        }
+    }
+
     /// Performs one operation on the established connection, however long the session still lasts; whether it ended
     /// ok.
     pub(crate) async fn perform(&mut self, generator: &mut dyn Generator, op: &Op) -> bool {
@@ -211,17 +237,7 @@ impl<'a, E: Env, C: Client, R: Recorder> Session<'a, E, C, R> {
         self.worker
             .recorder
             .invoked(self.worker.process, self.worker.client.node(), op.function, &op.input);
-        let answer = E::Runtime::timeout(within + GRACE, self.worker.client.call(op.call.clone(), within)).await;
-        let completion = match answer.unwrap_or(Err(Failure::Deadline)) {
-            Ok(response) => match generator.understand(op, &response) {
-                Ok(output) => Completion::Ok(reply(output, &response)),
-                Err(bad) => Completion::Info(Cause {
-                    code: CauseCode::BadReply,
-                    text: bad.to_string(),
-                }),
-            },
-            Err(failure) => classify(op.access, &failure),
-        };
+        let completion = self.ask(generator, op, within).await;
         self.worker.recorder.completed(self.worker.process, &completion);
         match completion {
             Completion::Ok(_) => self.counts.ok += 1,
@@ -237,8 +253,8 @@ impl<'a, E: Env, C: Client, R: Recorder> Session<'a, E, C, R> {
 }
 
 /// `output` with what the header says; etcd's zeros mean that nothing was said.
-fn reply(output: Value, response: &Response) -> Reply {
-    let header = response.header();
+fn reply(output: Value, response: Option<&Response>) -> Reply {
+    let header = response.and_then(Response::header);
     Reply {
         output,
         revision: header
