@@ -164,6 +164,11 @@ fn lists_print_one_name_first_on_each_line() {
             "models",
             &[
                 "linearizable",
+                "sequential",
+                "monotonic-reads",
+                "monotonic-writes",
+                "read-your-writes",
+                "writes-follow-reads",
                 "read-uncommitted",
                 "read-committed",
                 "snapshot-isolation",

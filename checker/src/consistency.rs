@@ -13,6 +13,16 @@ use tribunal_history::AnomalyClass;
 pub enum Consistency {
     /// Each operation at one moment between its beginning and its end, key by key.
     Linearizable,
+    /// One order of all operations on all keys, in which each client's come in their order.
+    Sequential,
+    /// What a client reads of a key is not older than what it had read.
+    MonotonicReads,
+    /// What a client writes to a key is newer than what it had written.
+    MonotonicWrites,
+    /// What a client reads of a key is not older than what it had written.
+    ReadYourWrites,
+    /// What a client writes to a key is newer than what it had read.
+    WritesFollowReads,
     /// Transactions: writes are applied in one order, nothing else.
     ReadUncommitted,
     /// And nobody sees what was aborted, or half of a transaction.
@@ -32,6 +42,16 @@ pub enum Consistency {
 }
 
 impl Consistency {
+    /// The models of objects whose operations show their values, stronger before weaker.
+    pub const OF_OBJECTS: [Self; 6] = [
+        Self::Linearizable,
+        Self::Sequential,
+        Self::MonotonicReads,
+        Self::MonotonicWrites,
+        Self::ReadYourWrites,
+        Self::WritesFollowReads,
+    ];
+
     /// The models of transactions, weaker before stronger.
     pub const OF_TRANSACTIONS: [Self; 8] = [
         Self::ReadUncommitted,
@@ -45,8 +65,13 @@ impl Consistency {
     ];
 
     /// Every model.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 14] = [
         Self::Linearizable,
+        Self::Sequential,
+        Self::MonotonicReads,
+        Self::MonotonicWrites,
+        Self::ReadYourWrites,
+        Self::WritesFollowReads,
         Self::ReadUncommitted,
         Self::ReadCommitted,
         Self::SnapshotIsolation,
@@ -61,6 +86,11 @@ impl Consistency {
     pub fn name(self) -> &'static str {
         match self {
             Self::Linearizable => "linearizable",
+            Self::Sequential => "sequential",
+            Self::MonotonicReads => "monotonic-reads",
+            Self::MonotonicWrites => "monotonic-writes",
+            Self::ReadYourWrites => "read-your-writes",
+            Self::WritesFollowReads => "writes-follow-reads",
             Self::ReadUncommitted => "read-uncommitted",
             Self::ReadCommitted => "read-committed",
             Self::SnapshotIsolation => "snapshot-isolation",
@@ -76,6 +106,11 @@ impl Consistency {
     pub fn title(self) -> &'static str {
         match self {
             Self::Linearizable => "Linearizable, per key",
+            Self::Sequential => "Sequentially consistent",
+            Self::MonotonicReads => "Monotonic reads, per key",
+            Self::MonotonicWrites => "Monotonic writes, per key",
+            Self::ReadYourWrites => "Read your writes, per key",
+            Self::WritesFollowReads => "Writes follow reads, per key",
             Self::ReadUncommitted => "Read uncommitted",
             Self::ReadCommitted => "Read committed",
             Self::SnapshotIsolation => "Snapshot isolation",
@@ -111,6 +146,11 @@ impl Consistency {
     pub fn summary(self) -> &'static str {
         match self {
             Self::Linearizable => "each operation at one moment between its beginning and its end, key by key",
+            Self::Sequential => "one order of all operations on all keys, in which each client's come in their order",
+            Self::MonotonicReads => "what a client reads of a key is not older than what it had read",
+            Self::MonotonicWrites => "what a client writes to a key is newer than what it had written",
+            Self::ReadYourWrites => "what a client reads of a key is not older than what it had written",
+            Self::WritesFollowReads => "what a client writes to a key is newer than what it had read",
             Self::ReadUncommitted => "transactions: writes are applied in one order, nothing else",
             Self::ReadCommitted => "transactions: and nobody sees what was aborted, or half of a transaction",
             Self::SnapshotIsolation => {
@@ -127,11 +167,14 @@ impl Consistency {
     /// Whether every history of this model is one of `weaker` too. Reflexive.
     pub fn implies(self, weaker: Self) -> bool {
         use Consistency::{
-            Linearizable, ReadCommitted, ReadUncommitted, Serializable, SnapshotIsolation, StrictSerializable,
-            StrongSessionSerializable, StrongSessionSnapshotIsolation, StrongSnapshotIsolation,
+            Linearizable, MonotonicReads, MonotonicWrites, ReadCommitted, ReadUncommitted, ReadYourWrites, Sequential,
+            Serializable, SnapshotIsolation, StrictSerializable, StrongSessionSerializable,
+            StrongSessionSnapshotIsolation, StrongSnapshotIsolation, WritesFollowReads,
         };
         let direct: &[Self] = match self {
-            Linearizable | ReadUncommitted => &[],
+            Linearizable => &[Sequential],
+            Sequential => &[MonotonicReads, MonotonicWrites, ReadYourWrites, WritesFollowReads],
+            MonotonicReads | MonotonicWrites | ReadYourWrites | WritesFollowReads | ReadUncommitted => &[],
             ReadCommitted => &[ReadUncommitted],
             SnapshotIsolation => &[ReadCommitted],
             StrongSessionSnapshotIsolation | Serializable => &[SnapshotIsolation],
@@ -161,6 +204,11 @@ impl Consistency {
             _ => &[],
         };
         weakest.iter().any(|model| self.implies(*model))
+    }
+
+    /// Whether it is weaker than linearizability, and not about transactions.
+    pub fn is_weaker(self) -> bool {
+        self != Self::Linearizable && Self::OF_OBJECTS.contains(&self)
     }
 
     /// Whether it is a model of transactions.

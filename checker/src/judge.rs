@@ -16,7 +16,7 @@ use crate::spec::{
     CasRegister, Counter, EtcdKv, FifoQueue, Kv, MultiRegister, Mutex, ParseOperation, Recorded, ReentrantMutex,
     Register, Set, UniqueIds, UnorderedQueue,
 };
-use crate::transactions;
+use crate::{transactions, weaker};
 
 /// What a judgement may cost.
 #[derive(Clone, Debug)]
@@ -187,7 +187,10 @@ pub fn judge(specification: &str, events: &[Event], options: &Options) -> Result
 
 /// Judges `events` by the specification `S`, which may be your own.
 pub fn judge_as<S: Recorded>(events: &[Event], options: &Options) -> Result<Judgement, JudgeError> {
-    only_linearizable(S::NAME, options)?;
+    if let Some(model) = options.consistency.filter(|model| model.is_weaker()) {
+        return weaker::judge::<S>(model, events, options);
+    }
+    only_linearizable(S::NAME, &Consistency::OF_OBJECTS, options)?;
     let operations = pair(events)?;
     let partitions = partitions::<S>(&operations)?;
     let mut budget = Budget::new(options.steps, options.time, options.memory_bytes);
@@ -255,14 +258,18 @@ pub fn judge_as<S: Recorded>(events: &[Event], options: &Options) -> Result<Judg
     Ok(judgement)
 }
 
-/// Refuses any model but linearizability.
-pub(crate) fn only_linearizable(specification: &str, options: &Options) -> Result<(), JudgeError> {
+/// Refuses any model but linearizability, and names those that there are.
+pub(crate) fn only_linearizable(
+    specification: &str,
+    known: &[Consistency],
+    options: &Options,
+) -> Result<(), JudgeError> {
     match options.consistency {
         None | Some(Consistency::Linearizable) => Ok(()),
         Some(other) => Err(JudgeError::NoSuchConsistency {
             specification: specification.to_owned(),
             consistency: other.to_string(),
-            known: Consistency::Linearizable.to_string(),
+            known: known.iter().map(|model| model.name()).collect::<Vec<_>>().join(", "),
         }),
     }
 }

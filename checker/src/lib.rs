@@ -69,6 +69,7 @@ pub mod revisions;
 pub mod sensitivity;
 pub mod spec;
 pub mod transactions;
+mod weaker;
 
 pub use consistency::Consistency;
 pub use judge::{JudgeError, Judgement, Options, Specification, judge, judge_as, specifications};

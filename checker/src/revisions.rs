@@ -19,7 +19,7 @@ use crate::spec::etcd_kv::{EtcdKv, Op, Values, erasable};
 
 /// Judges `events` as what happened to all keys of one etcd.
 pub fn judge(events: &[Event], options: &Options) -> Result<Judgement, JudgeError> {
-    only_linearizable(EtcdKv::NAME, options)?;
+    only_linearizable(EtcdKv::NAME, &[Consistency::Linearizable], options)?;
     let operations = pair(events)?;
     let mut partitions = partitions::<EtcdKv>(&operations)?;
     let entries = partitions.pop().map(|partition| partition.entries).unwrap_or_default();

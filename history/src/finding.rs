@@ -189,13 +189,17 @@ pub enum AnomalyClass {
     DuplicateElements,
     /// Two reads of a list of which neither begins with the other.
     IncompatibleOrder,
+    /// A client saw versions of a key in an order that its session excludes.
+    SessionGuarantee,
+    /// No order that keeps each client's own explains the operations.
+    NotSequential,
     /// No order explains the operations, and no narrower name fits.
     NotLinearizable,
 }
 
 impl AnomalyClass {
     /// Every class.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 32] = [
         Self::StaleRead,
         Self::LostWrite,
         Self::LostUpdate,
@@ -225,6 +229,8 @@ impl AnomalyClass {
         Self::DirtyUpdate,
         Self::DuplicateElements,
         Self::IncompatibleOrder,
+        Self::SessionGuarantee,
+        Self::NotSequential,
         Self::NotLinearizable,
     ];
 
@@ -260,6 +266,8 @@ impl AnomalyClass {
             Self::DirtyUpdate => "dirty-update",
             Self::DuplicateElements => "duplicate-elements",
             Self::IncompatibleOrder => "incompatible-order",
+            Self::SessionGuarantee => "session-guarantee",
+            Self::NotSequential => "not-sequential",
             Self::NotLinearizable => "not-linearizable",
         }
     }
@@ -296,6 +304,8 @@ impl AnomalyClass {
             Self::DirtyUpdate => "dirty update",
             Self::DuplicateElements => "duplicate elements",
             Self::IncompatibleOrder => "incompatible orders",
+            Self::SessionGuarantee => "session guarantee violated",
+            Self::NotSequential => "not sequentially consistent",
             Self::NotLinearizable => "not linearizable",
         }
     }

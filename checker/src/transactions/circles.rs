@@ -126,9 +126,7 @@ pub(super) fn view_of(model: Consistency) -> View {
         Consistency::StrongSnapshotIsolation => (kind::DEPENDENCIES | kind::PROCESS | kind::TIME | kind::BY_TIME, true),
         Consistency::Serializable => (kind::DEPENDENCIES, false),
         Consistency::StrongSessionSerializable => (kind::DEPENDENCIES | kind::PROCESS, false),
-        Consistency::StrictSerializable | Consistency::Linearizable => {
-            (kind::DEPENDENCIES | kind::PROCESS | kind::TIME | kind::BY_TIME, false)
-        }
+        _ => (kind::DEPENDENCIES | kind::PROCESS | kind::TIME | kind::BY_TIME, false),
     };
     View { kinds, is_split }
 }

@@ -90,12 +90,32 @@ fn judge(kind: Kind, events: &[Event], options: &Options) -> Result<Judgement, J
             known: Consistency::OF_TRANSACTIONS.map(Consistency::name).join(", "),
         });
     }
-    let parsed = Parsed::read(kind, &operations)?;
+    judge_parsed(kind, events, &operations, model, options)
+}
+
+/// Judges operations that stand for recorded ones as transactions over registers.
+pub(crate) fn judge_operations(
+    events: &[Event],
+    operations: &[Operation],
+    model: Consistency,
+    options: &Options,
+) -> Result<Judgement, JudgeError> {
+    judge_parsed(Kind::Registers, events, operations, model, options)
+}
+
+fn judge_parsed(
+    kind: Kind,
+    events: &[Event],
+    operations: &[Operation],
+    model: Consistency,
+    options: &Options,
+) -> Result<Judgement, JudgeError> {
+    let parsed = Parsed::read(kind, operations)?;
     let mut directs = Directs::new(options.findings_max);
     let case = Case {
         kind,
         events,
-        operations: &operations,
+        operations,
         parsed: &parsed,
         model,
         options,
@@ -103,16 +123,16 @@ fn judge(kind: Kind, events: &[Event], options: &Options) -> Result<Judgement, J
     Ok(match kind {
         Kind::Lists => {
             let lists = Lists::read(&parsed, &mut directs);
-            let nodes = Nodes::new(&operations, &lists.seen);
+            let nodes = Nodes::new(operations, &lists.seen);
             let mut builder = Builder::new(nodes.operations.len());
             lists.depend(&nodes, &mut builder);
             case.conclude(&nodes, builder, directs, lists.reads())
         }
         Kind::Registers => {
             let registers = Registers::read(&parsed, &mut directs);
-            let nodes = Nodes::new(&operations, &registers.seen);
+            let nodes = Nodes::new(operations, &registers.seen);
             let mut builder = Builder::new(nodes.operations.len());
-            let times = case.needs_time().then(|| nodes.times(&operations));
+            let times = case.needs_time().then(|| nodes.times(operations));
             registers.depend(&nodes, times.as_ref(), &mut builder);
             case.conclude(&nodes, builder, directs, registers.reads())
         }
