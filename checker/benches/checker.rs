@@ -18,8 +18,8 @@ use tribunal_checker::linearizability::rounds::{Decision, Decisions, decide};
 use tribunal_checker::linearizability::{Partition, verify};
 use tribunal_checker::online::{Follow as _, Zones};
 use tribunal_checker::spec::{CasRegister, Kv, Recorded, Register, Spec};
-use tribunal_history::binary::{Compression, Reader, Writer};
 use tribunal_checker::{Options, judge};
+use tribunal_history::binary::{Compression, Reader, Writer};
 use tribunal_history::import::read_any;
 use tribunal_history::operation::pair;
 

@@ -89,7 +89,7 @@ mod tag {
 }
 
 /// The classes of causes by their number, which is their place here.
-const CAUSE_CODES: [CauseCode; 13] = [
+const CAUSE_CODES: [CauseCode; 14] = [
     CauseCode::NotConnected,
     CauseCode::Timeout,
     CauseCode::ConnectionLost,
@@ -103,4 +103,5 @@ const CAUSE_CODES: [CauseCode; 13] = [
     CauseCode::BadReply,
     CauseCode::Abandoned,
     CauseCode::Unknown,
+    CauseCode::Conflict,
 ];
