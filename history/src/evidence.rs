@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::{LogIndex, MemberId, NodeId, Revision, Term};
 
 /// First bytes of a file of evidence; the last one is the version.
-pub const MAGIC: [u8; 8] = *b"TRIBEVI\x02";
+pub const MAGIC: [u8; 8] = *b"TRIBEVI\x03";
 
 /// Longest frame in bytes; the events are small and of bounded size.
 pub const FRAME_BYTES_MAX: usize = 64 << 10;
@@ -142,6 +142,8 @@ pub enum Evidence {
         last: Position,
         /// Hash of its content: equal for equal states.
         digest: u128,
+        /// The store's revision in it.
+        revision: Revision,
         /// Index of the entry that made the configuration in it; none if there was none yet.
         configured: Option<LogIndex>,
         /// The last configuration that was applied.

@@ -1,10 +1,11 @@
 //! State machine safety: all nodes apply the same entry at an index, in order, once in each life, only what was
-//! committed, and come to the same revision; snapshots of one place have one content.
+//! committed, and come to the same revision; a snapshot, too, has the revision that its last entry led to, and
+//! snapshots of one place have one content.
 //!
-//! Source: Raft paper §5.4.3; etcd's revision as the state's fingerprint. Evidence: applied entries with their
-//! revision and operation, snapshots with their digest, commits.
+//! Source: Raft paper §5.4.3 and §7; etcd's revision as the state's fingerprint. Evidence: applied entries with their
+//! revision and operation, snapshots with their revision and digest, commits.
 //!
-//! Blind spot: states that differ at equal revision are seen at the next snapshot only.
+//! Blind spot: states that differ at equal revision are seen at the next snapshot of the same place only.
 
 use std::collections::BTreeMap;
 
@@ -88,7 +89,9 @@ impl Property for AppliedAgree {
                     Broken::at(index, None, sentence)
                 })
             }
-            Evidence::Snapshot { last, digest, .. } => {
+            Evidence::Snapshot {
+                last, digest, revision, ..
+            } => {
                 self.judged += 1;
                 let committed = scene.view.committed();
                 if let Some(chain) = committed.chain(last.index).filter(|chain| *chain != last.chain) {
@@ -97,6 +100,18 @@ impl Property for AppliedAgree {
                         last.index
                     );
                     return Some(Broken::at(last.index, Some(chain), sentence));
+                }
+                if let Some(applied) = self
+                    .applied
+                    .get(&last.index)
+                    .filter(|applied| applied.revision != revision)
+                {
+                    let sentence = format!(
+                        "{node} has a snapshot up to entry {} with revision {revision}, but {} applied that entry and came to \
+                         revision {}",
+                        last.index, applied.by, applied.revision
+                    );
+                    return Some(Broken::at(last.index, Some(last.chain), sentence));
                 }
                 let (known, by) = *self.digests.entry(last.index).or_insert((digest, node));
                 (known != digest).then(|| {

@@ -6,7 +6,7 @@ use tribunal_history::evidence::{Ballot, Chain, Configuration, Position, Snapsho
 use tribunal_history::picture::{Holding, Standing};
 use tribunal_history::{Evidence, Incarnation, LogIndex, MemberId, NodeId, Revision, Term};
 
-use super::{Auditor, DurableLog, Moment, NoWitness, Scope};
+use super::{Auditor, DurableLog, Moment, NoWitness, Scope, Witness};
 
 /// A cluster of n1, n2, n3 with members 11, 12, 13, and the events that it tells an auditor.
 struct Cluster {
@@ -76,6 +76,10 @@ impl Cluster {
     }
 
     fn say(&mut self, node: u16, evidence: Evidence) {
+        self.say_with(node, evidence, &mut NoWitness);
+    }
+
+    fn say_with(&mut self, node: u16, evidence: Evidence, witness: &mut dyn Witness) {
         self.time_ns += 1_000;
         let moment = Moment {
             node: NodeId(node),
@@ -83,7 +87,7 @@ impl Cluster {
             time_ns: self.time_ns,
             own_ns: self.time_ns,
         };
-        self.auditor.hear(moment, &evidence, &mut NoWitness);
+        self.auditor.hear(moment, &evidence, witness);
     }
 
     fn boot(&mut self, node: u16, vote: Option<Ballot>, last: Option<Position>) {
@@ -502,6 +506,7 @@ fn a_purge_needs_a_snapshot() {
         origin: SnapshotOrigin::Built,
         last,
         digest: 1,
+        revision: Revision(1),
         configured: Some(LogIndex(0)),
         configuration: voters(&[1, 2, 3]),
     };
@@ -524,12 +529,60 @@ fn snapshots_of_one_place_are_equal() {
                 origin: SnapshotOrigin::Built,
                 last: position(1, 1),
                 digest,
+                revision: Revision(1),
                 configured: Some(LogIndex(0)),
                 configuration: voters(&[1, 2, 3]),
             },
         );
     }
     assert_eq!(cluster.broken(), ["applied-agree"]);
+}
+
+#[test]
+fn a_snapshot_has_the_revision_that_its_last_entry_led_to() {
+    for (revision, expected) in [(1, &[][..]), (2, &["applied-agree"][..])] {
+        let mut cluster = Cluster::founded();
+        cluster.say(
+            2,
+            Evidence::Snapshot {
+                origin: SnapshotOrigin::Loaded,
+                last: position(1, 1),
+                digest: 1,
+                revision: Revision(revision),
+                configured: Some(LogIndex(0)),
+                configuration: voters(&[1, 2, 3]),
+            },
+        );
+        assert_eq!(cluster.broken(), expected, "revision {revision}");
+    }
+}
+
+/// Every disk is empty.
+struct Empty(DurableLog);
+
+impl Witness for Empty {
+    fn log(&mut self, _node: NodeId) -> Option<&DurableLog> {
+        Some(&self.0)
+    }
+}
+
+#[test]
+fn a_node_recovers_what_is_on_its_disk_and_nothing_else() {
+    for (last, expected) in [(None, &[][..]), (Some(position(1, 1)), &["boot-is-fold"][..])] {
+        let mut cluster = Cluster::silent(Scope::Exact);
+        cluster.say_with(
+            1,
+            Evidence::Boot {
+                node: NodeId(1),
+                member: member(1),
+                vote: None,
+                last,
+                purged: None,
+            },
+            &mut Empty(DurableLog::default()),
+        );
+        assert_eq!(cluster.broken(), expected, "{last:?}");
+    }
 }
 
 #[test]

@@ -129,6 +129,11 @@ impl DurableLog {
         self.last.into_iter().chain(self.snapshot).max_by_key(end)
     }
 
+    /// The last entry of the log, which may be the one that was purged last.
+    pub fn end(&self) -> Option<Position> {
+        self.last
+    }
+
     /// Where the newest snapshot ends.
     pub fn snapshot(&self) -> Option<Position> {
         self.snapshot

@@ -5,8 +5,8 @@
 //! copies is found at that instant, with who had what. The disks are read by a reader that shares no code with the store,
 //! and only as far as they have changed.
 //!
-//! A node whose disk lied about a sync, or rotted, is believed from then on and not audited; the faults of a run reach
-//! a minority at most.
+//! A node whose disk lied about a sync, or rotted, is believed from then on and its disk is not read; one whose disk lied
+//! may also forget what it promised. The faults of a run reach a minority at most.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -60,9 +60,10 @@ impl Audit {
         let Place::Node(node) = recorded.place else { return };
         let State { auditor, logs } = &mut *self.lock();
         if let Evidence::Boot { .. } = recorded.stamped.evidence {
-            // What a life recovers is judged by what its disk did until then.
+            // What a life recovers is judged by what its disk did until then. Who finds rot may refuse to start, and may
+            // not start with less, so that is judged as ever.
             let counters = self.simulator.disk_counters(node);
-            auditor.suspect(node, distrust(counters));
+            auditor.suspect(node, lies(counters));
         }
         let moment = Moment {
             node,
@@ -87,6 +88,16 @@ impl Audit {
         auditor.failed(operation, nanos(self.simulator.now()), &mut witness);
     }
 
+    /// Whether it has found this property violated.
+    pub fn has_found(&self, property: &str) -> bool {
+        let state = self.lock();
+        state
+            .auditor
+            .findings()
+            .iter()
+            .any(|finding| finding.property == property)
+    }
+
     /// What it came to so far.
     pub fn audited(&self) -> Audited {
         let state = self.lock();
@@ -98,12 +109,14 @@ impl Audit {
     }
 }
 
-/// Why a disk is not to be trusted any more, if it is not.
-fn distrust(counters: DiskCounters) -> Option<String> {
-    if counters.lying_syncs > 0 {
-        return Some("its disk has lied about a sync".to_owned());
-    }
-    (counters.bits_flipped > 0).then(|| "bits on its disk have flipped".to_owned())
+/// Why a node may forget what it promised, if it may.
+fn lies(counters: DiskCounters) -> Option<String> {
+    (counters.lying_syncs > 0).then(|| "its disk has lied about a sync".to_owned())
+}
+
+/// Whether what a disk holds can be read off it.
+fn is_honest(counters: DiskCounters) -> bool {
+    lies(counters).is_none() && counters.bits_flipped == 0
 }
 
 fn nanos(time: Duration) -> u64 {
@@ -120,7 +133,7 @@ impl Witness for Simulated<'_> {
     fn log(&mut self, node: NodeId) -> Option<&DurableLog> {
         let log = self.logs.entry(node).or_default();
         let is_honest = self.simulator.with_durable(node, |durable| {
-            let is_honest = distrust(durable.counters()).is_none();
+            let is_honest = is_honest(durable.counters());
             if is_honest {
                 log.refresh(&DurableFiles(durable));
             }

@@ -12,7 +12,7 @@ use prost::Message as _;
 use serde::{Deserialize, Serialize};
 use tribunal_env::Env;
 use tribunal_history::evidence::SnapshotOrigin;
-use tribunal_history::{Evidence, LogIndex, Term};
+use tribunal_history::{Evidence, LogIndex, Revision, Term};
 use tribunal_proto::peer;
 
 use super::log::{LogStore, log_id};
@@ -21,7 +21,7 @@ use super::types::{LogId, Payload, Reply, Snapshot, SnapshotMeta, StoredMembersh
 use crate::defect::{Defect, Defects};
 use crate::kv::{Decoder, Kv};
 use crate::points;
-use crate::wal::snapshot::{SnapshotStore, Stored};
+use crate::wal::snapshot::{ContentId, SnapshotStore, Stored};
 use crate::wal::{Chain, Position};
 
 /// The state machine; clones share it.
@@ -191,6 +191,7 @@ impl<E: Env> RaftStateMachine<Types<E>> for Machine<E> {
                 last_membership: state.membership.clone(),
             },
             removed: state.removed.clone(),
+            revision: state.kv.revision(),
             chunks: state.kv.encode(),
         }
     }
@@ -217,7 +218,7 @@ impl<E: Env> RaftStateMachine<Types<E>> for Machine<E> {
             } else {
                 SnapshotOrigin::Received
             };
-            self.tell(origin, last, content, meta);
+            self.tell(origin, last, (content, kv.revision()), meta);
         }
         self.enter(meta, kv, removed);
         points::pass(&self.env, points::SNAPSHOT_INSTALL_BEFORE_PURGE);
@@ -296,13 +297,15 @@ impl<E: Env> Machine<E> {
         self.snapshots.keep(term, index, stored).await.map_err(io::Error::from)
     }
 
-    /// Evidence of a snapshot that is on the disk.
-    fn tell(&self, origin: SnapshotOrigin, last: Position, digest: u128, meta: &SnapshotMeta) {
+    /// Evidence of a snapshot that is on the disk: the hash of what is in it, and the revision.
+    fn tell(&self, origin: SnapshotOrigin, last: Position, content: (ContentId, Revision), meta: &SnapshotMeta) {
+        let (digest, revision) = content;
         let membership = &meta.last_membership;
         self.env.record(Evidence::Snapshot {
             origin,
             last,
             digest,
+            revision,
             configured: membership.log_id().map(|log_id| LogIndex(log_id.index)),
             configuration: configuration(membership.membership()),
         });
@@ -315,6 +318,7 @@ pub struct FrozenState<E: Env> {
     meta: SnapshotMeta,
     chain: Chain,
     removed: BTreeSet<u64>,
+    revision: Revision,
     chunks: Vec<Bytes>,
 }
 
@@ -353,7 +357,8 @@ impl<E: Env> RaftSnapshotBuilder<Types<E>> for FrozenState<E> {
         {
             let last = position(last, chain);
             self.machine.log.note_snapshot(last);
-            self.machine.tell(SnapshotOrigin::Built, last, stored.id(), &meta);
+            let content = (stored.id(), self.revision);
+            self.machine.tell(SnapshotOrigin::Built, last, content, &meta);
         }
         Ok(Snapshot { meta, snapshot: stored })
     }
