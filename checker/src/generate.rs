@@ -257,6 +257,7 @@ fn asked(op: &register::Op) -> (&'static str, Value) {
             "cas",
             Value::map([("key", key), ("expect", expect.clone()), ("value", value.clone())]),
         ),
+        register::Action::Delete => ("delete", Value::map([("key", key)])),
     }
 }
 
@@ -267,6 +268,7 @@ fn completion(seq: u64, process: ProcessId, ret: Option<&register::Ret>) -> Comp
         Some(register::Ret::Value(value)) => value.clone(),
         Some(register::Ret::Swapped) => Value::map([("swapped", true.into())]),
         Some(register::Ret::Differs(actual)) => Value::map([("swapped", false.into()), ("actual", actual.clone())]),
+        Some(register::Ret::Deleted(was_there)) => Value::map([("deleted", (*was_there).into())]),
     };
     let cause = ret.is_none().then(|| Cause {
         code: CauseCode::Timeout,

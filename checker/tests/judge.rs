@@ -283,7 +283,7 @@ fn what_is_no_operation_of_a_register_is_named_with_what_was_expected() {
     };
     assert_eq!(
         message("push", read("a"), Value::Null),
-        "event 0: \"push\" of specification register: expected read, write or cas, found push"
+        "event 0: \"push\" of specification register: expected read, write, cas or delete, found push"
     );
     assert_eq!(
         message("read", Value::Null, Value::Null),

@@ -8,8 +8,8 @@ use support::History;
 use tribunal_checker::linearizability::{Answer, Entry, Partition, Search, Wgl, brute, verify};
 use tribunal_checker::minimise::minimise;
 use tribunal_checker::spec::{
-    CasRegister, Counter, FifoQueue, Kv, Many, MultiRegister, Mutex, Set, Spec, UniqueIds, UnorderedQueue,
-    cas_register, counter, fifo_queue, kv, multi_register, mutex, set, unique_ids, unordered_queue,
+    CasRegister, Counter, FifoQueue, Kv, Many, MultiRegister, Mutex, Register, Set, Spec, UniqueIds, UnorderedQueue,
+    cas_register, counter, fifo_queue, kv, multi_register, mutex, register, set, unique_ids, unordered_queue,
 };
 use tribunal_checker::{Options, judge, specifications};
 use tribunal_history::{AnomalyClass, Outcome, Value};
@@ -110,6 +110,28 @@ fn small(rng: &mut ChaCha8Rng) -> Value {
 
 fn as_told<R>(_: &mut ChaCha8Rng, ret: R) -> R {
     ret
+}
+
+/// What is deleted is absent again, so the states of a key are not all different.
+#[test]
+fn register_with_deletes() {
+    use register::{Action, Op};
+    let draw = |rng: &mut ChaCha8Rng| {
+        let action = match rng.random_range(0..4) {
+            0 => Action::Read,
+            1 => Action::Write(small(rng)),
+            2 => Action::Delete,
+            _ => Action::Cas {
+                expect: Value::Null,
+                value: small(rng),
+            },
+        };
+        Op {
+            key: "k".into(),
+            action,
+        }
+    };
+    agrees::<Register>(draw, as_told);
 }
 
 #[test]

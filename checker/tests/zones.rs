@@ -69,6 +69,7 @@ fn entries(rng: &mut ChaCha8Rng) -> Vec<Entry<Register>> {
                     actual if actual == *expect => Ret::Swapped,
                     actual => Ret::Differs(actual),
                 },
+                Action::Delete => Ret::Deleted(rng.random_range(0..2) == 0),
             };
             entries[id].ret = Some(ret);
             entries[id].end = Some(now as u64);

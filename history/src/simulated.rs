@@ -55,7 +55,7 @@ pub struct SimulatedPlan {
 
 impl Record for SimulatedPlan {
     const FORMAT: &'static str = "tribunal-simulation";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
 }
 
 /// How the simulated world behaves without any fault, and how the store is set up in it. Times are in microseconds,
@@ -95,6 +95,10 @@ pub struct Weather {
     pub points_enabled_ppm: u32,
     /// How often one that is on acts when it is passed.
     pub points_act_ppm: u32,
+    /// How often one that is on and is passed seldom acts.
+    pub points_seldom_ppm: u32,
+    /// The most that a node's clocks run fast or slow; each node draws its own rate.
+    pub drift_max_ppm: u32,
 }
 
 /// What became of a simulated run beside its history (`trace.json`).

@@ -71,7 +71,7 @@ mod runtime;
 mod simulation;
 mod world;
 
-pub use buggify::Buggify;
+pub use buggify::{Buggify, SELDOM};
 pub use clock::{DRIFT_PPM_MAX, SimClock};
 pub use crash::Crash;
 pub use disk::{Changed, DiskCounters, DiskImage, DiskSettings, Durable, SimDisk, SimFile, Unsynced};

@@ -334,6 +334,7 @@ fn points_act_as_often_as_they_are_told() {
     world.set_buggify(Buggify {
         enabled: 1.0,
         acts: 0.5,
+        acts_seldom: 0.0,
     });
     let acted = (0..100).filter(|_| env.buggify("rare")).count() as u64;
     assert!((30..70).contains(&acted), "{acted}");

@@ -213,7 +213,8 @@ fn hundred(pair: &mut Pair, env: SimEnv) -> Vec<u32> {
         }));
         pair.simulation.run_for(Duration::from_millis(1)).expect("runs");
     }
-    pair.simulation.run_for(SECOND * 2).expect("runs");
+    // Longer than a copy is late.
+    pair.simulation.run_for(SECOND * 3).expect("runs");
     let number = |line: &String| line.split(' ').nth(1).and_then(|word| word.parse().ok());
     pair.executed()
         .iter()

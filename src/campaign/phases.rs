@@ -7,11 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tribunal_history::{NodeId, Phase, ProcessId, Schedule};
-use tribunal_workload::{Generator, Lane, RegisterSettings, Settings, Worker};
+use tribunal_workload::{Generator, Lane, Mix, RegisterSettings, Settings, Worker};
 
 use super::judge::Observed;
 use super::recorder::Recorder;
 use super::{Plan, Progress, Stage};
+use crate::world::simulation::swarm;
 use crate::world::{TaskLost, World};
 
 /// A run on a cluster that is up.
@@ -114,6 +115,10 @@ impl<W: World, P: Progress + ?Sized> Phases<'_, W, P> {
         let keys = NonZeroU32::new(self.plan.keys).unwrap_or(NonZeroU32::MIN);
         let settings = RegisterSettings {
             keys,
+            mix: match self.plan.simulated() {
+                Some(_) => swarm::role(self.plan.seed, number),
+                None => Mix::default(),
+            },
             ..RegisterSettings::default()
         };
         let (env, client) = self.world.client(number, node);

@@ -1,12 +1,13 @@
-//! Registers under many keys: read, write, compare-and-set.
+//! Registers under many keys: read, write, compare-and-set, delete.
 //!
 //! | function | input | output when ok |
 //! |---|---|---|
 //! | `read` | `{"key":"k3"}` | the value, or null where there is none |
 //! | `write` | `{"key":"k3","value":17}` | null |
 //! | `cas` | `{"key":"k3","expect":5,"value":17}`, `expect` null for *absent* | `{"swapped":true}`, or `{"swapped":false,"actual":9}` |
+//! | `delete` | `{"key":"k3"}` | `{"deleted":true}`, or `{"deleted":false}` where there was none |
 //!
-//! A value is a whole number or a text; a register holds null until it is written. A compare that does not hold
+//! A value is a whole number or a text; a register holds null until it is written, and after it was deleted. A compare that does not hold
 //! is an operation that ended ok and read `actual`.
 //!
 //! ```
@@ -81,6 +82,8 @@ pub enum Action {
         /// What it is to hold.
         value: Value,
     },
+    /// Hold nothing.
+    Delete,
 }
 
 /// What comes back.
@@ -94,6 +97,8 @@ pub enum Ret {
     Swapped,
     /// Of a compare-and-set whose compare did not hold: this is what it holds.
     Differs(Value),
+    /// Of a delete: whether there was something.
+    Deleted(bool),
 }
 
 impl Spec for Register {
@@ -112,6 +117,7 @@ impl Spec for Register {
                 Ret::Swapped
             }
             Action::Cas { .. } => Ret::Differs(self.0.clone()),
+            Action::Delete => Ret::Deleted(!std::mem::take(&mut self.0).is_null()),
         }
     }
 
@@ -137,6 +143,8 @@ impl Spec for Register {
                 to: value.clone(),
             },
             (Action::Cas { .. }, Some(Ret::Differs(actual))) => Class::Read(Some(actual.clone())),
+            (Action::Delete, None | Some(Ret::Deleted(true))) => Class::Write(Value::Null),
+            (Action::Delete, Some(Ret::Deleted(false))) => Class::Read(Some(Value::Null)),
             _ => Class::Opaque,
         }
     }
@@ -161,7 +169,7 @@ impl Spec for Register {
 
 impl Recorded for Register {
     const NAME: &'static str = "register";
-    const SUMMARY: &'static str = "a register under each key: read, write, compare-and-set";
+    const SUMMARY: &'static str = "a register under each key: read, write, compare-and-set, delete";
 
     fn parse(operation: &Operation) -> Result<(Op, Option<Ret>), ParseOperation> {
         let reader = Fields::of::<Self>(operation);
@@ -189,7 +197,11 @@ impl Recorded for Register {
                 let ret = done.then(|| swapped(&reader)).transpose()?;
                 (Action::Cas { expect, value }, ret)
             }
-            _ => return Err(reader.wrong_function("read, write or cas")),
+            "delete" => {
+                let ret = done.then(|| deleted(&reader)).transpose()?;
+                (Action::Delete, ret)
+            }
+            _ => return Err(reader.wrong_function("read, write, cas or delete")),
         };
         Ok((Op { key, action }, ret))
     }
@@ -209,6 +221,9 @@ impl Recorded for Register {
                     None => format!("cas {key} {expect} → {value}"),
                 }
             }
+            "delete" if done && operation.output.get("deleted").and_then(Value::as_bool) == Some(false) => {
+                format!("delete {key}, there was none")
+            }
             other => format!("{other} {key}"),
         }
     }
@@ -225,8 +240,21 @@ impl Recorded for Register {
             (Action::Cas { expect, .. }, Ret::Swapped) if expect != now => {
                 Some(format!("{key} is {now}, not {expect} as it expects"))
             }
+            (Action::Delete, Ret::Deleted(true)) if now.is_null() => {
+                Some(format!("{key} is {now}, and there is nothing to delete"))
+            }
+            (Action::Delete, Ret::Deleted(false)) if !now.is_null() => {
+                Some(format!("{key} is {now}, and the delete found nothing"))
+            }
             _ => None,
         }
+    }
+}
+
+fn deleted(reader: &Fields<'_>) -> Result<Ret, ParseOperation> {
+    match reader.operation.output.get("deleted").and_then(Value::as_bool) {
+        Some(was_there) => Ok(Ret::Deleted(was_there)),
+        None => Err(reader.wrong_output("{\"deleted\":true} or {\"deleted\":false} as output")),
     }
 }
 

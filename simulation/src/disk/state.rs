@@ -492,6 +492,10 @@ impl DiskState {
 
 impl Inode {
     fn change(&mut self, change: Change) {
+        if let Change::SetLen(length) = change {
+            // What is cut off is gone; if the file grows again there are zeros.
+            self.flipped.retain(|(byte, _)| *byte < length);
+        }
         change.apply(&mut self.seen);
         self.unsynced.push((self.changes_made, change));
         self.changes_made += 1;

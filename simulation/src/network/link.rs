@@ -13,6 +13,12 @@ use crate::place::Place;
 /// A stream's message that is lost arrives so much later, in nanoseconds: TCP's least time before it sends again.
 const RETRANSMISSION: u64 = 200_000_000;
 
+/// The most that a copy of a call is late, in nanoseconds: something on the way kept it, or sent it again. As often as
+/// so late it is at most half of that late, or a quarter, and so on: soon enough to meet the call itself, or so late that
+/// much has happened since.
+const COPY_LATE_MAX: u64 = 2_000_000_000;
+const COPY_HALVINGS: u64 = 8;
+
 /// Bytes that a message takes beside its body.
 const OVERHEAD: u64 = 64;
 
@@ -141,7 +147,8 @@ impl Link {
         let delay = settings.delay.draw(&mut self.delays);
         let is_lost = chance(&mut self.losses, settings.loss);
         let is_copied = chance(&mut self.copies, settings.duplication) && may_copy;
-        let copy_delay = settings.delay.draw(&mut self.copies);
+        let copy_late_max = COPY_LATE_MAX >> below(&mut self.copies, COPY_HALVINGS);
+        let copy_delay = settings.delay.draw(&mut self.copies) + below(&mut self.copies, copy_late_max);
         let is_late = chance(&mut self.orders, settings.reordering);
         let late_by = below(&mut self.orders, nanos(settings.reordering_max).saturating_add(1));
 

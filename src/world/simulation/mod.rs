@@ -127,14 +127,15 @@ impl SimulationWorld {
             }
         });
         simulator.set_copied(MAY_ARRIVE_TWICE);
-        swarm::begin(simulator, &cluster.weather, cluster.nodes());
+        let env = simulator.env(Place::Harness);
+        let env = env.unwrap_or_else(|| panic!("the harness lives"));
+        swarm::begin(simulator, &env, &cluster.weather, cluster.nodes());
         for node in cluster.nodes() {
             lives.boot(node, cluster.settings(node));
         }
-        let env = simulator.env(Place::Harness);
         Self {
             simulator: simulator.clone(),
-            env: env.unwrap_or_else(|| panic!("the harness lives")),
+            env,
             lives,
             audit,
             members,
@@ -176,6 +177,11 @@ impl SimulationWorld {
     /// What the auditor came to so far.
     pub fn audited(&self) -> Audited {
         self.audit.audited()
+    }
+
+    /// Whether the auditor has found this property violated.
+    pub fn has_found(&self, property: &str) -> bool {
+        self.audit.has_found(property)
     }
 
     /// Nodes that ended by themselves so far, in order of time: one sentence each.

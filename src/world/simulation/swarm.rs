@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
-use tribunal_env::{Purpose, Stream, seeded};
+use tribunal_env::{Env as _, Purpose, Stream, seeded};
 use tribunal_history::{FaultKind, NodeId, Weather};
-use tribunal_simulation::{Buggify, Delay, DiskSettings, LinkSettings, World as Simulator};
+use tribunal_simulation::{Buggify, Delay, DiskSettings, LinkSettings, Place, SimEnv, World as Simulator};
 use tribunal_store::consensus::ENTRIES_KEPT;
 use tribunal_store::wal;
+use tribunal_workload::Mix;
 
 use super::ABILITIES;
 
@@ -34,7 +35,7 @@ pub struct Shape {
 
 /// The faults that a seed draws from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mix {
+pub struct Faults {
     /// Which kinds.
     pub kinds: BTreeSet<FaultKind>,
     /// How many at a time.
@@ -57,6 +58,10 @@ enum Aspect {
     Groups = 8,
     Tracks = 9,
     Interval = 10,
+    Clocks = 11,
+    Drift = 12,
+    Roles = 13,
+    Deletes = 14,
 }
 
 fn rng(seed: u64, aspect: Aspect) -> ChaCha8Rng {
@@ -94,17 +99,38 @@ pub fn shape(seed: u64) -> Shape {
 
 /// The faults of a seed, of those that are `possible`. If these are all that there are, a seed has some groups of them
 /// only: a node that is killed all the time never lags, and a cluster that is always cut never fills a disk.
-pub fn faults(seed: u64, possible: &BTreeSet<FaultKind>) -> Mix {
+pub fn faults(seed: u64, possible: &BTreeSet<FaultKind>) -> Faults {
     let groups: BTreeSet<&str> = possible.iter().map(|kind| kind.group()).collect();
     let is_all = ABILITIES.iter().all(|kind| possible.contains(kind));
     let draws = &mut rng(seed, Aspect::Groups);
     // Three of four groups, and all of them where that would leave none.
     let on: BTreeSet<&str> = groups.into_iter().filter(|_| draws.random_ratio(3, 4)).collect();
     let is_on = |kind: &FaultKind| !is_all || on.is_empty() || on.contains(kind.group());
-    Mix {
+    Faults {
         kinds: possible.iter().copied().filter(is_on).collect(),
         tracks: rng(seed, Aspect::Tracks).random_range(1..=3),
         interval: Duration::from_millis(rng(seed, Aspect::Interval).random_range(1_500..=5_000)),
+    }
+}
+
+/// What client `number` of a seed does. Some only read: one that writes to a leader which is cut off waits, and sees
+/// nothing of what that leader answers. Some only write, and in half of the seeds some delete.
+pub fn role(seed: u64, number: u32) -> Mix {
+    let usual = Mix::default();
+    let stream = Stream {
+        purpose: Purpose::Weather,
+        a: Aspect::Roles as u64,
+        b: u64::from(number),
+    };
+    match seeded(seed, 0, stream).random_range(0..8) {
+        0..2 => Mix {
+            writes: 0,
+            swaps: 0,
+            ..usual
+        },
+        2 => Mix { reads: 0, ..usual },
+        3 if rng(seed, Aspect::Deletes).random_bool(0.5) => Mix { deletes: 40, ..usual },
+        _ => usual,
     }
 }
 
@@ -126,6 +152,9 @@ pub fn weather(seed: u64) -> Weather {
     let sync_tail_ppm = disks.random_range(0..=40_000);
     let points = &mut rng(seed, Aspect::Points);
     let (is_on, points_act_ppm) = (points.random_bool(0.5), points.random_range(1_000..=50_000));
+    let clocks = &mut rng(seed, Aspect::Clocks);
+    // Far more than real clocks do; heartbeats bear it.
+    let (is_skewed, drift_max_ppm) = (clocks.random_bool(0.5), clocks.random_range(1_000..=200_000));
     let log = &mut rng(seed, Aspect::Log);
     // Small segments make the log turn to new ones all the time.
     let segment_bytes = 1 << log.random_range(14..=24_u32);
@@ -153,6 +182,8 @@ pub fn weather(seed: u64) -> Weather {
         sync_tail_ppm,
         points_enabled_ppm: if is_on { 250_000 } else { 0 },
         points_act_ppm,
+        points_seldom_ppm: if is_on { 250_000 } else { 0 },
+        drift_max_ppm: if is_skewed { drift_max_ppm } else { 0 },
         ..calm
     }
 }
@@ -179,6 +210,8 @@ pub fn calm() -> Weather {
         sync_tail_max_us: us(disk.sync.tail_max),
         points_enabled_ppm: 0,
         points_act_ppm: 0,
+        points_seldom_ppm: 0,
+        drift_max_ppm: 0,
     }
 }
 
@@ -208,15 +241,29 @@ pub fn disk(weather: &Weather) -> DiskSettings {
 }
 
 /// Lets this weather begin.
-pub(super) fn begin(simulator: &Simulator, weather: &Weather, nodes: impl IntoIterator<Item = NodeId>) {
+pub(super) fn begin(simulator: &Simulator, env: &SimEnv, weather: &Weather, nodes: impl IntoIterator<Item = NodeId>) {
     simulator.set_links(links(weather));
     for node in nodes {
         simulator.set_disk(node, disk(weather));
+        simulator.set_drift(Place::Node(node), drift(env, node, weather.drift_max_ppm));
     }
     simulator.set_buggify(Buggify {
         enabled: probability(weather.points_enabled_ppm),
         acts: probability(weather.points_act_ppm),
+        acts_seldom: probability(weather.points_seldom_ppm),
     });
+}
+
+/// How fast or slow the clocks of a node run.
+fn drift(env: &SimEnv, node: NodeId, max_ppm: u32) -> i32 {
+    let stream = Stream {
+        purpose: Purpose::Weather,
+        a: Aspect::Drift as u64,
+        b: u64::from(node.0),
+    };
+    // In thousandths of the most, so that another most draws the same share of it.
+    let share = i64::from(env.rng(stream).random_range(-1_000..=1_000_i32));
+    i32::try_from(share * i64::from(max_ppm) / 1_000).unwrap_or(0)
 }
 
 fn delay((min_us, max_us): (u64, u64), (tail_ppm, tail_max_us): (u32, u64)) -> Delay {
@@ -256,7 +303,7 @@ mod tests {
     #[test]
     fn seeds_draw_different_faults_and_keep_to_what_is_asked_for() {
         let all: BTreeSet<FaultKind> = ABILITIES.into();
-        let drawn: Vec<Mix> = (0..200).map(|seed| faults(seed, &all)).collect();
+        let drawn: Vec<Faults> = (0..200).map(|seed| faults(seed, &all)).collect();
         for kind in &all {
             let with = drawn.iter().filter(|mix| mix.kinds.contains(kind)).count();
             assert!((100..200).contains(&with), "{kind} in {with} of 200 seeds");

@@ -23,9 +23,9 @@ pub(super) const STANDING: Method = "member/standing";
 /// Asked by who is no member yet, or does not know which one it is; every member answers, whoever is meant.
 pub const JOIN: Method = "member/join";
 
-/// Calls that may be executed twice without harm: Raft's messages, which bear it by design, and questions. A command
-/// that is forwarded is not among them: executed twice it is two commands.
-pub const MAY_ARRIVE_TWICE: &[Method] = &[APPEND, VOTE, PRE_VOTE, READ_INDEX, MEET];
+/// Calls that may be executed twice without harm, at once or much later: Raft's messages, which bear it by design, pieces
+/// of snapshots, and questions. A command that is forwarded is not among them: executed twice it is two commands.
+pub const MAY_ARRIVE_TWICE: &[Method] = &[APPEND, VOTE, PRE_VOTE, PIECE, INSTALL, READ_INDEX, MEET];
 
 /// A command that a follower forwards.
 #[derive(Serialize, Deserialize)]

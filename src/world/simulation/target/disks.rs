@@ -83,14 +83,12 @@ impl SimTarget {
         for &node in nodes {
             self.lives.excuse(node);
             let path = match effect {
-                DiskEffect::BitRot { .. } => self.sealed_file(node),
+                DiskEffect::BitRot { .. } => self.any_file(node),
                 DiskEffect::LatentSector { .. } => Some(String::new()),
                 _ => continue,
             };
             let Some(path) = path else {
-                self.done(Effect::NotYet(format!(
-                    "{node} has no file that it will not write again"
-                )));
+                self.done(Effect::NotYet(format!("{node} has no file")));
                 continue;
             };
             if !self
@@ -109,24 +107,23 @@ impl SimTarget {
         }
     }
 
-    /// A file that is sealed: a segment of the log with two others after it, or a snapshot. In the last segment damage
-    /// could not be told from a write that a crash tore.
-    fn sealed_file(&self, node: NodeId) -> Option<String> {
+    /// A file of a node: a segment of the log, the last one as often as all others together, or its snapshot.
+    fn any_file(&self, node: NodeId) -> Option<String> {
         let image = self.simulator.durable_image(node);
         let of = |end: &str| -> Vec<String> {
             let paths = image.paths().filter(|path| path.ends_with(end));
             paths.map(str::to_owned).collect()
         };
-        // A crash may leave the last segment unfinished, and then the one before it is the last.
-        let mut sealed = of(".wal");
-        sealed.truncate(sealed.len().saturating_sub(2));
-        sealed.extend(of(".snap"));
-        if sealed.is_empty() {
-            return None;
-        }
+        let mut files = of(".wal");
+        let last = files.pop();
+        files.extend(of(".snap"));
         // The moment, to the nanosecond, is drawn already; it chooses without a draw of its own.
-        let place = self.simulator.now().subsec_nanos() as usize % sealed.len();
-        Some(sealed.swap_remove(place))
+        let moment = self.simulator.now().subsec_nanos() as usize;
+        let is_last = files.is_empty() || moment.is_multiple_of(2);
+        last.filter(|_| is_last).or_else(|| {
+            let place = (moment / 2).checked_rem(files.len())?;
+            Some(files.swap_remove(place))
+        })
     }
 
     /// The disk is whole again; a node that ended is started.
