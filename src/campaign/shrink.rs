@@ -1,30 +1,41 @@
-//! A failing simulated run made small: fewer faults, fewer operations, calmer weather, the same failure.
+//! A failing simulated run made small: fewer faults, fewer operations, less time, calmer weather, the same failure.
 //!
-//! Delta debugging (Zeller and Hildebrandt 2002) over the parts of a plan. Every draw of a run has a labelled stream of
-//! its own, so what is left out moves nothing else, and a candidate is one more run of the simulator. A candidate counts
-//! only if it fails in the same way: the same property, and of findings the same class.
+//! Every draw of a run has a labelled stream of its own, so what is left out moves little else, and a candidate is one
+//! more run of the simulator. A candidate counts only if it fails in the same way: the same property.
 //!
-//! First guesses come from the findings: the operations that contradict each other are mostly all that it takes.
+//! Whatever comes after the finding goes first. Then small guesses are tried before large ones, since a small run is a
+//! quick one: no operations at all, those of the finding, a few of the last ones, a few by chance, twice as many; the
+//! faults just before the finding. What is left is thinned out by delta debugging (Zeller and Hildebrandt 2002).
+//!
+//! A message that is left out gives its delay to the next one on its link, so a smaller run may fail to fail for a
+//! matter of milliseconds. So a candidate is tried under a few other seeds too: the same plan with other delays.
 //!
 //! Left out: fewer nodes, and moving faults in time. The result is small and not the smallest there is.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use rand::seq::IndexedRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use tribunal_history::{
-    AnomalyClass, Event, Outcome, PropertyClass, Report, Schedule, Seq, SimulatedPlan, Step, Weather,
+    AnomalyClass, Event, Finding, Outcome, PropertyClass, Report, Schedule, Seq, SimulatedPlan, Step, Weather,
 };
 
-/// Faults, clients and operations are gone through so often at most: what is left rarely changes after the second
-/// time.
-const ROUNDS_MAX: u32 = 3;
+/// Everything is gone through so often at most, as long as it helps and there is time.
+const ROUNDS_MAX: u32 = 8;
 
-/// So few operations can be read; chance is not tried on fewer.
+/// So few operations and faults can be read; more than that are worth many runs.
 const OPERATIONS_GOAL: usize = 10;
+const FAULTS_GOAL: usize = 5;
 
-/// So many drawn subsets that do not fail in a row are enough.
-const MISSES_MAX: u32 = 150;
+/// Seeds under which a small guess is tried, the run's own among them.
+const SEEDS: u32 = 3;
+
+/// Chosen subsets of one size.
+const CHOICES: u32 = 3;
+
+/// A run goes on for so long after the finding, in milliseconds: another delay may bring it a little later.
+const AFTER_FINDING_MS: u64 = 500;
 
 /// A run, as far as shrinking looks at it.
 #[derive(Clone, Debug)]
@@ -62,7 +73,7 @@ pub struct Size {
 pub struct Shrunk {
     /// The smaller plan.
     pub plan: SimulatedPlan,
-    /// How it fails: the property, and the class of its finding.
+    /// How it fails: the property that is violated.
     pub property: String,
     /// What the run was made of.
     pub before: Size,
@@ -97,44 +108,67 @@ pub fn ways(report: &Report) -> Vec<Way<'_>> {
     ways
 }
 
-/// Shrinks `plan`, of which `first` is a run that fails. `run` runs a plan, or answers none when there is no more time.
-/// None if the run does not fail.
-pub fn shrink(plan: &SimulatedPlan, first: &Tried, run: impl FnMut(&SimulatedPlan) -> Option<Tried>) -> Option<Shrunk> {
-    let way = *ways(&first.report).first()?;
+/// How a run is shrunk: the way in which it fails whose finding comes first, since what comes later may follow from that;
+/// a failure without a finding only if there is no other.
+pub fn chosen(report: &Report) -> Option<Way<'_>> {
+    let found = |way: &Way<'_>| first_finding(report, way.property).map(|finding| finding.time_ns);
+    let ways = ways(report);
+    let with_finding = ways
+        .iter()
+        .filter(|way| found(way).is_some())
+        .min_by_key(|way| found(way));
+    with_finding.or(ways.first()).copied()
+}
+
+fn first_finding<'a>(report: &'a Report, property: &str) -> Option<&'a Finding> {
+    let findings = report.findings.iter().filter(|finding| finding.property == property);
+    findings.min_by_key(|finding| finding.time_ns)
+}
+
+/// Shrinks `plan`, of which `first` is a run that fails. `run` runs a plan, and may stop where this property has been
+/// found violated; or it answers none when there is no more time. None if the run does not fail.
+pub fn shrink(
+    plan: &SimulatedPlan,
+    first: &Tried,
+    run: impl FnMut(&SimulatedPlan, &str) -> Option<Tried>,
+) -> Option<Shrunk> {
+    let property = chosen(&first.report)?.property.to_owned();
     let before = size(plan, first);
     let mut shrinker = Shrinker {
         run,
-        property: way.property.to_owned(),
-        class: way.class,
+        property,
         runs: 0,
         is_over: false,
+        dice: ChaCha8Rng::seed_from_u64(plan.seed),
         plan: explicit(plan, first),
         tried: first.clone(),
     };
-    shrinker.by_findings(way);
+    shrinker.trim();
     for _ in 0..ROUNDS_MAX {
-        let left = size(&shrinker.plan, &shrinker.tried);
-        // What makes each further run cheaper comes first.
+        let left = shrinker.size();
+        shrinker.guess_operations();
+        shrinker.guess_steps();
         shrinker.steps();
-        shrinker.time();
-        shrinker.clients();
-        shrinker.operations();
-        shrinker.at_random();
-        if shrinker.is_over || size(&shrinker.plan, &shrinker.tried) == left {
+        shrinker.trim();
+        shrinker.guess_operations();
+        if shrinker.size().operations <= OPERATIONS_GOAL * 4 {
+            shrinker.operations();
+        }
+        let now = shrinker.size();
+        let is_small = now.operations <= OPERATIONS_GOAL && now.faults <= FAULTS_GOAL;
+        if shrinker.is_over || (now == left && is_small) {
             break;
         }
     }
+    shrinker.trim();
     shrinker.weather();
     shrinker.forget();
+    let after = shrinker.size();
     let Shrinker {
-        plan,
-        tried,
-        property,
-        runs,
-        ..
+        plan, property, runs, ..
     } = shrinker;
     Some(Shrunk {
-        after: size(&plan, &tried),
+        after,
         plan,
         property,
         before,
@@ -145,28 +179,26 @@ pub fn shrink(plan: &SimulatedPlan, first: &Tried, run: impl FnMut(&SimulatedPla
 struct Shrinker<R> {
     run: R,
     property: String,
-    class: Option<AnomalyClass>,
     runs: u32,
     is_over: bool,
+    dice: ChaCha8Rng,
     /// The smallest so far that fails in the same way, and its run.
     plan: SimulatedPlan,
     tried: Tried,
 }
 
-impl<R: FnMut(&SimulatedPlan) -> Option<Tried>> Shrinker<R> {
+impl<R: FnMut(&SimulatedPlan, &str) -> Option<Tried>> Shrinker<R> {
     /// Takes a candidate if it fails in the same way.
     fn take(&mut self, candidate: SimulatedPlan) -> bool {
         if self.is_over || candidate == self.plan {
             return false;
         }
-        let Some(tried) = (self.run)(&candidate) else {
+        let Some(tried) = (self.run)(&candidate, &self.property) else {
             self.is_over = true;
             return false;
         };
         self.runs += 1;
-        let is_same = ways(&tried.report)
-            .iter()
-            .any(|way| way.property == self.property && way.class == self.class);
+        let is_same = ways(&tried.report).iter().any(|way| way.property == self.property);
         if is_same {
             self.plan = candidate;
             self.tried = tried;
@@ -174,154 +206,205 @@ impl<R: FnMut(&SimulatedPlan) -> Option<Tried>> Shrinker<R> {
         is_same
     }
 
-    /// The operations of the findings alone; those of their keys up to the last of them; none at all.
-    fn by_findings(&mut self, way: Way<'_>) {
-        let findings = self.tried.report.findings.iter();
-        let findings: Vec<_> = findings
-            .filter(|finding| finding.property == way.property && Some(finding.class) == way.class)
-            .collect();
-        let seqs: BTreeSet<Seq> = findings
+    /// Takes a candidate if it fails in the same way under one of some seeds.
+    fn take_under_some_seed(&mut self, candidate: &SimulatedPlan) -> bool {
+        if *candidate == self.plan {
+            return false;
+        }
+        if self.take(candidate.clone()) {
+            return true;
+        }
+        (1..SEEDS).any(|_| {
+            // Short enough to be read.
+            let seed = self.dice.random_range(0..1_000_000_000);
+            self.take(SimulatedPlan {
+                seed,
+                ..candidate.clone()
+            })
+        })
+    }
+
+    fn size(&self) -> Size {
+        size(&self.plan, &self.tried)
+    }
+
+    fn with_operations<'a>(&self, operations: impl Iterator<Item = &'a Issued>) -> SimulatedPlan {
+        SimulatedPlan {
+            kept: Some(kept(operations)),
+            ..self.plan.clone()
+        }
+    }
+
+    fn with_steps(&self, steps: &[Step]) -> SimulatedPlan {
+        let schedule = Schedule {
+            steps: steps.to_vec(),
+            ..self.plan.schedule.clone()
+        };
+        SimulatedPlan {
+            schedule,
+            ..self.plan.clone()
+        }
+    }
+
+    /// When it was found, in milliseconds of the phase under faults; none if nobody knows.
+    fn found_ms(&self) -> Option<u64> {
+        let found_ns = first_finding(&self.tried.report, &self.property)?.time_ns;
+        Some(found_ns.saturating_sub(self.safety_ns()) / 1_000_000)
+    }
+
+    /// When the phase under faults began.
+    fn safety_ns(&self) -> u64 {
+        let began = self.tried.events.iter().find_map(|event| match event {
+            Event::Phase(phase) => Some(phase.time_ns),
+            _ => None,
+        });
+        began.unwrap_or(0)
+    }
+
+    /// Nothing that comes after the finding; and an end soon after it, or else after the last fault and operation.
+    fn trim(&mut self) {
+        let limit_ms = self.plan.time_limit_ms;
+        let mut candidate = self.plan.clone();
+        let issued = issued(&self.plan, &self.tried);
+        let safety_ns = self.safety_ns();
+        let found_ms = self.found_ms().filter(|found| *found < limit_ms);
+        let end_ms = match found_ms {
+            Some(found_ms) => {
+                candidate.schedule.steps.retain(|step| step.at_ms <= found_ms);
+                let found_ns = first_finding(&self.tried.report, &self.property).map(|finding| finding.time_ns);
+                let before = issued.iter().filter(|operation| Some(operation.time_ns) <= found_ns);
+                candidate.kept = Some(kept(before));
+                found_ms
+            }
+            None => {
+                let steps = candidate.schedule.steps.iter();
+                let last = steps.map(|step| step.at_ms + step.duration_ms).max();
+                let asked = issued
+                    .iter()
+                    .map(|operation| operation.time_ns.saturating_sub(safety_ns) / 1_000_000);
+                let within = asked.filter(|ms| *ms < limit_ms).max();
+                candidate.kept = Some(kept(issued.iter()));
+                last.max(within).unwrap_or(0)
+            }
+        };
+        candidate.time_limit_ms = limit_ms.min(end_ms + AFTER_FINDING_MS);
+        if !self.take(candidate) {
+            // What is under way when the time is over matters to some.
+            let candidate = SimulatedPlan {
+                time_limit_ms: limit_ms.min(end_ms + AFTER_FINDING_MS * 8),
+                ..self.plan.clone()
+            };
+            self.take(candidate);
+        }
+    }
+
+    /// Few operations: none, those of the finding, then ever more of the last ones and by chance.
+    fn guess_operations(&mut self) {
+        let issued = issued(&self.plan, &self.tried);
+        if issued.is_empty() {
+            return;
+        }
+        let finding = first_finding(&self.tried.report, &self.property).cloned();
+        let needed: BTreeSet<Seq> = finding
             .iter()
             .flat_map(|finding| finding.operations.iter().map(|operation| operation.invoked))
             .collect();
-        let keys: BTreeSet<&str> = findings.iter().filter_map(|finding| finding.key.as_deref()).collect();
-        let issued = issued(&self.plan, &self.tried);
-        let only = |wanted: &dyn Fn(&Issued) -> bool| kept(issued.iter().filter(|operation| wanted(operation)));
-        let last = seqs.last().copied().unwrap_or(Seq(u64::MAX));
-        let guesses = [
-            only(&|operation| seqs.contains(&operation.seq)),
-            only(&|operation| operation.seq <= last && operation.key.as_deref().is_some_and(|key| keys.contains(key))),
-            only(&|operation| operation.seq <= last),
-        ];
-        for guess in guesses {
-            let candidate = SimulatedPlan {
-                kept: Some(guess),
-                ..self.plan.clone()
-            };
-            if self.take(candidate) {
+        let found_ns = finding.as_ref().map_or(u64::MAX, |finding| finding.time_ns);
+        let before: Vec<&Issued> = issued
+            .iter()
+            .filter(|operation| operation.time_ns <= found_ns || needed.contains(&operation.seq))
+            .collect();
+        let own: Vec<&Issued> = before
+            .iter()
+            .filter(|operation| needed.contains(&operation.seq))
+            .copied()
+            .collect();
+        if issued.len() > own.len() {
+            let candidate = self.with_operations(own.iter().copied());
+            if self.take_under_some_seed(&candidate) {
                 return;
             }
+        }
+        let mut count = 3;
+        while own.len() + count < issued.len() && !self.is_over {
+            for choice in 0..CHOICES {
+                let last = &before[before.len().saturating_sub(count)..];
+                let mut chosen: Vec<&Issued> = match choice {
+                    0 => last.to_vec(),
+                    _ => before.sample(&mut self.dice, count).copied().collect(),
+                };
+                chosen.extend(&own);
+                let candidate = self.with_operations(chosen.into_iter());
+                if self.take_under_some_seed(&candidate) {
+                    return;
+                }
+            }
+            count *= 2;
+        }
+    }
+
+    /// Few faults: none, then ever more of the last ones.
+    fn guess_steps(&mut self) {
+        let steps = self.plan.schedule.steps.clone();
+        let mut count = 0;
+        while count <= FAULTS_GOAL && count < steps.len() && !self.is_over {
+            let candidate = self.with_steps(&steps[steps.len() - count..]);
+            if self.take_under_some_seed(&candidate) {
+                return;
+            }
+            count += 1;
         }
     }
 
     /// Fewer faults.
     fn steps(&mut self) {
         let steps = self.plan.schedule.steps.clone();
-        self.minimise(steps, |plan, steps: &[Step]| {
-            let schedule = Schedule {
-                steps: steps.to_vec(),
-                ..plan.schedule.clone()
-            };
-            SimulatedPlan {
-                schedule,
-                ..plan.clone()
-            }
-        });
-    }
-
-    /// Fewer clients.
-    fn clients(&mut self) {
-        let Some(kept) = self.plan.kept.clone() else { return };
-        let clients: Vec<(u32, Vec<u32>)> = kept.into_iter().collect();
-        self.minimise(clients, |plan, clients: &[(u32, Vec<u32>)]| SimulatedPlan {
-            kept: Some(clients.iter().cloned().collect()),
-            ..plan.clone()
-        });
+        self.minimise(steps, Self::with_steps);
     }
 
     /// Fewer operations.
     fn operations(&mut self) {
         let issued = issued(&self.plan, &self.tried);
-        self.minimise(issued, |plan, issued: &[Issued]| SimulatedPlan {
-            kept: Some(kept(issued.iter())),
-            ..plan.clone()
-        });
+        self.minimise(issued, |shrinker, issued| shrinker.with_operations(issued.iter()));
     }
 
-    /// Fewer operations, by chance. A message that is left out moves later ones on its link, so a run may need each of
-    /// many operations only for its timing; then another half of them may do as well.
-    fn at_random(&mut self) {
-        let mut rng = ChaCha8Rng::seed_from_u64(self.plan.seed);
-        let mut misses = 0;
-        while misses < MISSES_MAX && !self.is_over {
-            let issued = issued(&self.plan, &self.tried);
-            if issued.len() <= OPERATIONS_GOAL {
-                return;
-            }
-            let findings = self.tried.report.findings.iter();
-            let needed: BTreeSet<Seq> = findings
-                .filter(|finding| finding.property == self.property)
-                .flat_map(|finding| finding.operations.iter().map(|operation| operation.invoked))
-                .collect();
-            let share = [0.2, 0.5, 0.8][misses as usize % 3];
-            let chosen: Vec<&Issued> = issued
-                .iter()
-                .filter(|operation| {
-                    // As much is drawn for each of them.
-                    let is_lucky = rng.random_bool(share);
-                    is_lucky || needed.contains(&operation.seq)
-                })
-                .collect();
-            let candidate = SimulatedPlan {
-                kept: Some(kept(chosen.into_iter())),
-                ..self.plan.clone()
-            };
-            misses = if self.take(candidate) { 0 } else { misses + 1 };
+    /// Takes out of `whole` what can be taken out: ever smaller parts.
+    fn minimise<T: Clone>(&mut self, mut whole: Vec<T>, with: impl Fn(&Self, &[T]) -> SimulatedPlan) {
+        if whole.is_empty() {
+            return;
         }
-    }
-
-    /// Takes out of `whole` what can be taken out: all of it, then ever smaller parts.
-    fn minimise<T: Clone>(&mut self, mut whole: Vec<T>, with: impl Fn(&SimulatedPlan, &[T]) -> SimulatedPlan) {
-        if whole.is_empty() || self.take(with(&self.plan, &[])) {
+        let candidate = with(self, &[]);
+        if self.take(candidate) {
             return;
         }
         let mut length = whole.len().div_ceil(2);
         while whole.len() > 1 && !self.is_over {
             let mut is_less = false;
-            // From the end: what came late is rarely the cause.
-            let mut end = whole.len();
-            while end > 0 && !self.is_over {
-                let start = end.saturating_sub(length);
+            // From the start: what came early is rarely the cause.
+            let mut start = 0;
+            while start < whole.len() && !self.is_over {
+                let end = (start + length).min(whole.len());
                 let rest: Vec<T> = whole[..start].iter().chain(&whole[end..]).cloned().collect();
-                if !rest.is_empty() && self.take(with(&self.plan, &rest)) {
+                let candidate = with(self, &rest);
+                // Of a few each one is worth more than one run.
+                let is_taken = !rest.is_empty()
+                    && if length == 1 && whole.len() <= OPERATIONS_GOAL * 2 {
+                        self.take_under_some_seed(&candidate)
+                    } else {
+                        self.take(candidate)
+                    };
+                if is_taken {
                     whole = rest;
                     is_less = true;
+                } else {
+                    start = end;
                 }
-                end = start;
             }
             // Single ones are gone through again as long as that helps.
             if length == 1 && !is_less {
                 break;
             }
             length = length.div_ceil(2);
-        }
-    }
-
-    /// An end soon after the last fault.
-    fn time(&mut self) {
-        let last = self
-            .plan
-            .schedule
-            .steps
-            .iter()
-            .map(|step| step.at_ms + step.duration_ms)
-            .max();
-        let safety = self.tried.events.iter().find_map(|event| match event {
-            Event::Phase(phase) => Some(phase.time_ns),
-            _ => None,
-        });
-        let issued = issued(&self.plan, &self.tried);
-        let asked = issued
-            .iter()
-            .map(|operation| operation.time_ns.saturating_sub(safety.unwrap_or(0)) / 1_000_000);
-        let within = asked.filter(|ms| *ms < self.plan.time_limit_ms).max();
-        let limit = last.max(within).unwrap_or(0) + 500;
-        if limit < self.plan.time_limit_ms {
-            let candidate = SimulatedPlan {
-                time_limit_ms: limit,
-                ..self.plan.clone()
-            };
-            self.take(candidate);
         }
     }
 
@@ -350,7 +433,7 @@ impl<R: FnMut(&SimulatedPlan) -> Option<Tried>> Shrinker<R> {
 }
 
 /// Parts of the weather that are made calm at a time.
-const PARTS: [fn(&mut Weather, &Weather); 6] = [
+const PARTS: [fn(&mut Weather, &Weather); 7] = [
     |weather, calm| {
         weather.delay_min_us = calm.delay_min_us;
         weather.delay_max_us = calm.delay_max_us;
@@ -369,7 +452,9 @@ const PARTS: [fn(&mut Weather, &Weather); 6] = [
     |weather, calm| {
         weather.points_enabled_ppm = calm.points_enabled_ppm;
         weather.points_act_ppm = calm.points_act_ppm;
+        weather.points_seldom_ppm = calm.points_seldom_ppm;
     },
+    |weather, calm| weather.drift_max_ppm = calm.drift_max_ppm,
 ];
 
 /// An operation that a client issued.
@@ -380,7 +465,6 @@ struct Issued {
     place: u32,
     seq: Seq,
     time_ns: u64,
-    key: Option<String>,
 }
 
 /// The operations of a run, in order.
@@ -402,17 +486,11 @@ fn issued(plan: &SimulatedPlan, tried: &Tried) -> Vec<Issued> {
             Some(kept) => kept.get(&client).and_then(|places| places.get(nth)).copied(),
             None => u32::try_from(nth).ok(),
         };
-        let key = invoked
-            .input
-            .get("key")
-            .and_then(|key| key.as_text())
-            .map(str::to_owned);
         issued.extend(place.map(|place| Issued {
             client,
             place,
             seq: invoked.seq,
             time_ns: invoked.time_ns,
-            key,
         }));
     }
     issued

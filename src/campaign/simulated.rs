@@ -70,7 +70,17 @@ pub fn run(
     let mut simulation = simulation(plan, keep_trace);
     let recorder = Recorder::create(dir.path(), Box::new(clock(&simulation)), plan.lanes())
         .map_err(RunError::write(dir.path().join("history.jsonl")))?;
-    let ended = simulate(plan, &schedule, &mut simulation, &recorder, shown, interrupted);
+    let ended = simulate(
+        plan,
+        &schedule,
+        &mut simulation,
+        &recorder,
+        Watched {
+            shown,
+            interrupted,
+            until: None,
+        },
+    );
     let path = dir.path().join(record::TRACE_FILE);
     ended.summary.save(&path).map_err(RunError::write(path))?;
     let report = files::end(plan, &dir, &schedule, &recorder, &ended.seen, policy, shown)?;
@@ -88,10 +98,60 @@ pub fn look(
     interrupted: &AtomicBool,
     keep_trace: bool,
 ) -> Looked {
+    look_until(
+        plan,
+        policy,
+        Watched {
+            shown,
+            interrupted,
+            until: None,
+        },
+        keep_trace,
+    )
+}
+
+/// As [`look`], but the run ends soon after the auditor has found this property violated.
+///
+/// # Panics
+/// If the plan is one of a run on processes.
+pub fn look_until_found(plan: &Plan, property: &str, interrupted: &AtomicBool) -> Looked {
+    let watched = Watched {
+        shown: &Silent,
+        interrupted,
+        until: Some(property),
+    };
+    look_until(plan, &ExitPolicy::default(), watched, false)
+}
+
+/// Shows nothing.
+struct Silent;
+
+impl Progress for Silent {
+    fn stage(&self, _: Stage) {}
+
+    fn counts(&self, _: Duration, _: &super::recorder::Counts) {}
+
+    fn violated(&self, _: &tribunal_checker::online::Violation) {}
+}
+
+/// Who watches a run, what interrupts it, and the property at whose violation it ends.
+struct Watched<'a, P: ?Sized> {
+    shown: &'a P,
+    interrupted: &'a AtomicBool,
+    until: Option<&'a str>,
+}
+
+fn look_until<P: Progress + ?Sized>(
+    plan: &Plan,
+    policy: &ExitPolicy,
+    watched: Watched<'_, P>,
+    keep_trace: bool,
+) -> Looked {
     let schedule = plan.schedule();
     let mut simulation = simulation(plan, keep_trace);
     let recorder = Recorder::in_memory(Box::new(clock(&simulation)), plan.lanes());
-    let ended = simulate(plan, &schedule, &mut simulation, &recorder, shown, interrupted);
+    let shown = watched.shown;
+    let ended = simulate(plan, &schedule, &mut simulation, &recorder, watched);
     shown.stage(Stage::Check);
     recorder.phase(Phase::End);
     let clients = recorder.clients();
@@ -124,14 +184,18 @@ fn simulation(plan: &Plan, keep_trace: bool) -> Simulation {
 }
 
 /// Lets the run happen.
-fn simulate(
+fn simulate<P: Progress + ?Sized>(
     plan: &Plan,
     schedule: &Schedule,
     simulation: &mut Simulation,
     recorder: &Recorder,
-    shown: &(impl Progress + ?Sized),
-    interrupted: &AtomicBool,
+    watched: Watched<'_, P>,
 ) -> Ended {
+    let Watched {
+        shown,
+        interrupted,
+        until,
+    } = watched;
     let Some(Simulated { defects, weather, .. }) = plan.simulated() else {
         panic!("the plan is that of a run on processes");
     };
@@ -176,6 +240,12 @@ fn simulate(
         drop(simulator.take_evidence());
         if interrupted.load(Ordering::SeqCst) {
             stop.store(true, Ordering::SeqCst);
+        }
+        if until.is_some_and(|property| world.has_found(property)) {
+            break Observed {
+                started: true,
+                ..Observed::default()
+            };
         }
         let error = match stopped {
             Stopped::NotInTime { .. } if simulator.now() < limit => match recorder.flush() {

@@ -20,7 +20,8 @@ use super::{EXIT_HARNESS, complain, interrupt};
 use crate::campaign::judge::counted;
 use crate::campaign::outcome::{EXIT_USAGE, ExitPolicy};
 use crate::campaign::plan::shell_word;
-use crate::campaign::shrink::{Shrunk, Size, Tried, shrink, ways};
+use crate::campaign::shrink::{Shrunk, Size, Tried, chosen, shrink, ways};
+use crate::campaign::simulated::Looked;
 use crate::campaign::{Plan, record, simulated};
 
 /// Flags of `tribunal shrink`.
@@ -58,17 +59,14 @@ fn make_small(args: &ShrinkArgs, mut plan: Plan) -> anyhow::Result<u8> {
     let policy = ExitPolicy::default();
     let interrupted = interrupt::flag().context("signals cannot be watched")?;
     let deadline = Instant::now() + args.budget;
-    let look = |plan: &Plan| {
-        let looked = simulated::look(plan, &policy, &Quiet, &interrupted, false);
-        Tried {
-            report: looked.report,
-            events: looked.events,
-            clients: looked.clients,
-        }
+    let tried = |looked: Looked| Tried {
+        report: looked.report,
+        events: looked.events,
+        clients: looked.clients,
     };
     let original = record::of(&plan, &plan.schedule()).context("it is a run on processes")?;
-    let first = look(&plan);
-    let Some(way) = ways(&first.report).first().copied() else {
+    let first = tried(simulated::look(&plan, &policy, &Quiet, &interrupted, false));
+    let Some(way) = chosen(&first.report) else {
         eprintln!(
             "error: the run does not fail, so there is nothing to shrink: {}",
             first.report.verdict.headline
@@ -76,15 +74,16 @@ fn make_small(args: &ShrinkArgs, mut plan: Plan) -> anyhow::Result<u8> {
         return Ok(EXIT_USAGE);
     };
     eprintln!("it fails: {}", first.report.verdict.headline);
+    eprintln!("what is to stay is that {} is violated", way.property);
     let mut candidate = plan.clone();
-    let shrunk = shrink(&original, &first, |smaller: &SimulatedPlan| {
+    let shrunk = shrink(&original, &first, |smaller: &SimulatedPlan, property: &str| {
         if Instant::now() >= deadline || interrupted.load(Ordering::SeqCst) {
             return None;
         }
         record::apply(smaller, &mut candidate).ok()?;
-        let tried = look(&candidate);
+        let looked = simulated::look_until_found(&candidate, property, &interrupted);
         // A run that was cut short shows nothing.
-        (!interrupted.load(Ordering::SeqCst)).then_some(tried)
+        (!interrupted.load(Ordering::SeqCst)).then(|| tried(looked))
     });
     let Shrunk {
         plan: smaller,
@@ -98,7 +97,7 @@ fn make_small(args: &ShrinkArgs, mut plan: Plan) -> anyhow::Result<u8> {
     plan.name = "shrink".to_owned();
     plan.argv = std::env::args().collect();
     let (report, dir, _) = simulated::run(&plan, &policy, &Quiet, &interrupted, false)?;
-    if !ways(&report).contains(&way) {
+    if ways(&report).iter().all(|other| other.property != way.property) {
         bail!(
             "the smaller run in {} does not fail in the same way; this is a bug of the tool",
             dir.display()
