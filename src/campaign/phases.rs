@@ -113,11 +113,13 @@ impl<W: World, P: Progress + ?Sized> Phases<'_, W, P> {
             count: self.plan.lanes(),
         };
         let keys = NonZeroU32::new(self.plan.keys).unwrap_or(NonZeroU32::MIN);
+        let is_simulated = self.plan.defendant.is_simulated();
         let settings = RegisterSettings {
             keys,
-            mix: match self.plan.simulated() {
-                Some(_) => swarm::role(self.plan.seed, number),
-                None => Mix::default(),
+            mix: if is_simulated {
+                swarm::role(self.plan.seed, number)
+            } else {
+                Mix::default()
             },
             ..RegisterSettings::default()
         };

@@ -16,7 +16,10 @@
 //! Nothing is deleted unless the mix says so: where a key is absent again and again, its states are not all different, and
 //! a faster way to check it is lost.
 //!
-//! Left out: serializable reads; values larger than a number.
+//! Values may be padded with spaces in the store, so that one fills several sectors of a disk; in the history each is a
+//! number.
+//!
+//! Left out: serializable reads.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
@@ -71,6 +74,8 @@ pub struct RegisterSettings {
     pub rotate_after: Option<NonZeroU32>,
     /// How much of each function. If all weights are 0, everything is a read.
     pub mix: Mix,
+    /// How long the longest values are; a value is its number, or that padded to one of eight lengths up to this.
+    pub value_bytes: u32,
 }
 
 impl Default for RegisterSettings {
@@ -81,6 +86,7 @@ impl Default for RegisterSettings {
             keys: NonZeroU32::new(10).unwrap_or(NonZeroU32::MIN),
             rotate_after: None,
             mix: Mix::default(),
+            value_bytes: 0,
         }
     }
 }
@@ -145,7 +151,7 @@ impl Register {
                 result: pb::compare::CompareResult::Equal as i32,
                 target: pb::compare::CompareTarget::Value as i32,
                 key: wire.clone(),
-                target_union: Some(pb::compare::TargetUnion::Value(encode(expect))),
+                target_union: Some(pb::compare::TargetUnion::Value(self.encode(expect))),
                 ..pb::Compare::default()
             },
             // A key that does not exist has the create revision 0.
@@ -157,7 +163,7 @@ impl Register {
                 ..pb::Compare::default()
             },
         };
-        let put = pb::request_op::Request::RequestPut(put(wire.clone(), value));
+        let put = pb::request_op::Request::RequestPut(self.put(wire.clone(), value));
         let get = pb::request_op::Request::RequestRange(range(wire));
         Op {
             function: "cas",
@@ -189,6 +195,30 @@ impl Register {
         }
     }
 
+    fn put(&self, key: Bytes, value: i64) -> pb::PutRequest {
+        pb::PutRequest {
+            key,
+            value: self.encode(value),
+            ..pb::PutRequest::default()
+        }
+    }
+
+    /// Decimal text, so that a person with etcdctl can read it, padded at its end.
+    fn encode(&self, value: i64) -> Bytes {
+        let length = u64::from(self.settings.value_bytes) * (value.unsigned_abs() % LENGTHS) / (LENGTHS - 1);
+        format!("{value:<length$}", length = usize::try_from(length).unwrap_or(0)).into()
+    }
+
+    /// The number, if it is written as [`Register::encode`] would; otherwise the text, which nobody wrote and which must
+    /// not pass for a number.
+    fn decode(&self, bytes: &[u8]) -> Value {
+        let text = String::from_utf8_lossy(bytes);
+        match text.trim_end_matches(' ').parse::<i64>() {
+            Ok(number) if self.encode(number) == text.as_bytes() => Value::Int(number),
+            _ => Value::Text(text.into_owned()),
+        }
+    }
+
     fn wire_key(&self, key: &str) -> Bytes {
         format!("{}{key}", self.settings.prefix).into()
     }
@@ -197,7 +227,7 @@ impl Register {
     fn value_of(&self, op: &Op, kvs: &[mvccpb::KeyValue]) -> Result<Value, BadReply> {
         match kvs {
             [] => Ok(Value::Null),
-            [kv] if kv.key == self.wire_key(&op.key) => Ok(decode(&kv.value)),
+            [kv] if kv.key == self.wire_key(&op.key) => Ok(self.decode(&kv.value)),
             [kv] => Err(BadReply(format!(
                 "asked for {:?}, the answer has {:?}",
                 op.key,
@@ -249,7 +279,7 @@ impl Generator for Register {
             input: Value::map([("key", key.into()), ("value", value.into())]),
             key: key.to_owned(),
             access: Access::Write,
-            call: Call::Put(put(self.wire_key(key), value)),
+            call: Call::Put(self.put(self.wire_key(key), value)),
         }
     }
 
@@ -324,28 +354,8 @@ fn range(key: Bytes) -> pb::RangeRequest {
     }
 }
 
-fn put(key: Bytes, value: i64) -> pb::PutRequest {
-    pb::PutRequest {
-        key,
-        value: encode(value),
-        ..pb::PutRequest::default()
-    }
-}
-
-/// Decimal text, so that a person with etcdctl can read it.
-fn encode(value: i64) -> Bytes {
-    value.to_string().into()
-}
-
-/// The number, if it is written as [`encode`] would; otherwise the text, which nobody wrote and which must not pass
-/// for a number.
-fn decode(bytes: &[u8]) -> Value {
-    let text = String::from_utf8_lossy(bytes);
-    match text.parse::<i64>() {
-        Ok(number) if number.to_string() == text => Value::Int(number),
-        _ => Value::Text(text.into_owned()),
-    }
-}
+/// The lengths that values are padded to are so many.
+const LENGTHS: u64 = 8;
 
 #[cfg(test)]
 mod tests {
