@@ -37,6 +37,9 @@ const CHOICES: u32 = 3;
 /// A run goes on for so long after the finding, in milliseconds: another delay may bring it a little later.
 const AFTER_FINDING_MS: u64 = 500;
 
+/// How long before the finding its cause may lie: one after the other is tried, in milliseconds.
+const BEFORE_FINDING_MS: [u64; 4] = [2_000, 4_000, 8_000, 16_000];
+
 /// A run, as far as shrinking looks at it.
 #[derive(Clone, Debug)]
 pub struct Tried {
@@ -144,6 +147,7 @@ pub fn shrink(
         tried: first.clone(),
     };
     shrinker.trim();
+    shrinker.guess_beginning();
     for _ in 0..ROUNDS_MAX {
         let left = shrinker.size();
         shrinker.guess_operations();
@@ -295,6 +299,25 @@ impl<R: FnMut(&SimulatedPlan, &str) -> Option<Tried>> Shrinker<R> {
                 ..self.plan.clone()
             };
             self.take(candidate);
+        }
+    }
+
+    /// Nothing that came long before the finding: a run in which nothing happens at first is a quick one.
+    fn guess_beginning(&mut self) {
+        let Some(found_ms) = self.found_ms() else { return };
+        let issued = issued(&self.plan, &self.tried);
+        let safety_ns = self.safety_ns();
+        for before_ms in BEFORE_FINDING_MS {
+            let from_ms = found_ms.saturating_sub(before_ms);
+            let is_late = |operation: &&Issued| operation.time_ns.saturating_sub(safety_ns) / 1_000_000 >= from_ms;
+            let mut candidate = self.with_operations(issued.iter().filter(is_late));
+            candidate
+                .schedule
+                .steps
+                .retain(|step| step.at_ms + step.duration_ms >= from_ms);
+            if self.take_under_some_seed(&candidate) {
+                return;
+            }
         }
     }
 
