@@ -183,3 +183,28 @@ fn seeds_that_are_none_are_refused() {
         assert_eq!(output.status.code(), Some(64), "{words:?}: {}", text(&output));
     }
 }
+
+/// Members come and go under other faults, disks lie and their nodes are replaced, and nothing is lost on the way: a
+/// short sweep of such faults only.
+#[test]
+fn members_come_and_go() {
+    let runs = tempfile::tempdir().expect("a folder");
+    let output = tribunal(&[
+        "simulate",
+        "--seeds=1..3",
+        "--nodes=3",
+        "--time-limit=20s",
+        "--nemesis=membership,lying-sync,kill",
+        "--json",
+        &format!("--runs-dir={}", runs.path().display()),
+    ]);
+    let summary = SweepSummary::from_json(&String::from_utf8_lossy(&output.stdout)).expect("one JSON object");
+    assert!(
+        summary.failing.is_empty() && summary.undecided.is_empty(),
+        "{}",
+        text(&output)
+    );
+    for name in ["members-added", "members-promoted", "members-removed"] {
+        assert!(summary.counters[name] > 0, "{name}: {:?}", summary.counters);
+    }
+}

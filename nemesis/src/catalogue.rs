@@ -146,7 +146,6 @@ pub fn kinds_in(world: &str) -> BTreeSet<FaultKind> {
 }
 
 /// Processes are killed, stopped and cut off; everything else needs a machine, a disk and a clock of our own making.
-/// A node that forgot what it promised comes back only as a new member, and no world changes members yet.
 fn worlds(kind: FaultKind) -> &'static [&'static str] {
     match kind {
         FaultKind::Kill
@@ -154,7 +153,6 @@ fn worlds(kind: FaultKind) -> &'static [&'static str] {
         | FaultKind::Isolate
         | FaultKind::IsolateInbound
         | FaultKind::IsolateOutbound => &["process", "simulation"],
-        FaultKind::LyingSync | FaultKind::MemberReplace | FaultKind::MemberGrow | FaultKind::MemberShrink => &[],
         _ => &["simulation"],
     }
 }

@@ -163,6 +163,8 @@ fn time(plan: &Plan, fault: &Fault, label: u32, interval: u64) -> (u64, u64) {
     let lasts = if no_majority { OUTAGE_PERCENT } else { LASTS_PERCENT };
     let drawn = rng.random_range(share(*lasts.start())..=share(*lasts.end()));
     let duration = match fault {
+        // A member that joins has to catch up and to get its vote.
+        Fault::MemberReplace { .. } | Fault::MemberGrow { .. } | Fault::MemberShrink { .. } => share(STRETCHED_PERCENT),
         Fault::Isolate { .. } | Fault::Split { .. } | Fault::Bridge { .. } | Fault::Ring { .. } => {
             drawn.max(outlasting_elections(plan).min(share(STRETCHED_PERCENT)))
         }

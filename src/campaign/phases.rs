@@ -46,7 +46,7 @@ impl<W: World, P: Progress + ?Sized> Phases<'_, W, P> {
         seen.progress = Some(progress);
         self.shown.stage(Stage::FinalReads);
         self.recorder.phase(Phase::FinalReads);
-        let first = self.plan.clients + u32::from(self.plan.nodes);
+        let first = self.plan.clients + self.plan.nodes_max();
         let reads = self.on_each_node(first, seen, move |mut seat| {
             let keys = keys.clone();
             async move {

@@ -126,7 +126,20 @@ impl Defendant {
 impl Plan {
     /// Clients of the whole run: those that work, and one for each node in each of the two phases after the heal.
     pub fn lanes(&self) -> u32 {
-        self.clients + u32::from(self.nodes) * 2
+        self.clients + self.nodes_max() * 2
+    }
+
+    /// How many nodes beside the first ones can become members.
+    pub fn spares(&self) -> u16 {
+        match self.defendant {
+            Defendant::Simulation(_) => swarm::spares(self.seed, self.nodes),
+            Defendant::Process(_) => 0,
+        }
+    }
+
+    /// How many members there can be at a time.
+    pub fn nodes_max(&self) -> u32 {
+        u32::from(self.nodes) + u32::from(self.spares())
     }
 
     /// What a run in virtual time has beside what every run has.
@@ -152,6 +165,7 @@ impl Plan {
         let mut drawn = tribunal_nemesis::Plan::new(self.seed, self.nodes, kinds, self.time_limit);
         drawn.interval = self.interval;
         drawn.election_timeout_max = self.election * 2;
+        drawn.spares = self.spares();
         if self.defendant.is_simulated() {
             let mix = swarm::faults(self.seed, &self.kinds);
             drawn.kinds = mix.kinds;

@@ -201,6 +201,7 @@ fn simulate<P: Progress + ?Sized>(
     };
     let cluster = SimulatedCluster {
         nodes: plan.nodes,
+        spares: plan.spares(),
         heartbeat: plan.heartbeat,
         election: plan.election,
         defects: defects.clone(),

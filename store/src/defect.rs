@@ -85,6 +85,10 @@ pub enum Defect {
     /// by its index, and the rest of the old tail comes back after a restart. Acts in the writer of the log
     /// (`wal::writer`) and, in the same way, in recovery.
     TruncationNotLogged,
+    /// The leader counts members that were removed as if they had acknowledged every entry: where they and itself are as
+    /// many as a majority of the voters, it answers a put or a delete once its own log holds it. Without a removal
+    /// nothing is wrong. Acts in `consensus::write`, in place of waiting for the commit.
+    RemovedNodeStillCounted,
 }
 
 /// Defects of a node.
@@ -104,7 +108,7 @@ struct Entry {
 
 impl Defect {
     /// All of them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::ReadWithoutQuorum,
         Self::AckBeforeQuorum,
         Self::AckBeforeSync,
@@ -125,6 +129,7 @@ impl Defect {
         Self::TornRecordAccepted,
         Self::DamageTakenForTheEnd,
         Self::TruncationNotLogged,
+        Self::RemovedNodeStillCounted,
     ];
 
     /// Its name on the command line.
@@ -243,6 +248,11 @@ impl Defect {
             Self::TruncationNotLogged => (
                 "truncation-not-logged",
                 "a tail that was cut off the log comes back after a restart",
+                &[SIMULATION],
+            ),
+            Self::RemovedNodeStillCounted => (
+                "removed-node-still-counted",
+                "a member that was removed still counts toward the quorum of a write",
                 &[SIMULATION],
             ),
         };

@@ -5,6 +5,9 @@
 //! Source: Raft dissertation §6.4; etcd #20418 for what happens otherwise. Evidence: arrivals of reads, answers of
 //! followers with the time of the message (the leader's own monotonic clock, which only it compares), indexes named.
 //!
+//! The configuration counts that the leader has when it asks; if it appended another one while the read was under way,
+//! either does.
+//!
 //! Blind spot: a lease read trusts clocks; such reads are not judged here. Two things at one instant of the
 //! clock count as one after the other.
 
@@ -22,6 +25,8 @@ pub struct ReadsConfirmed {
     heard: u64,
     /// Reads that have begun: when, by the node's clock and by `heard`.
     begun: BTreeMap<(NodeId, Incarnation, u64), (u64, u64)>,
+    /// When a node appended its last configurations, by `heard`.
+    configured: BTreeMap<NodeId, Vec<u64>>,
     /// The last message of a leader that a member answered: its term, and when it was sent.
     answers: BTreeMap<(NodeId, Incarnation, MemberId), (Term, u64)>,
     /// When an index was named last, by `heard`.
@@ -30,6 +35,9 @@ pub struct ReadsConfirmed {
 
 /// Reads of a life that are remembered.
 const READS_MAX: u64 = 4096;
+
+/// Configurations of a node whose time is remembered; a read is not under way for longer than so many changes.
+const CONFIGURATIONS_MAX: usize = 16;
 
 /// Named indexes that are remembered: the last ones.
 const NAMED_MAX: usize = 4096;
@@ -51,7 +59,16 @@ impl Property for ReadsConfirmed {
         self.heard += 1;
         let (node, incarnation) = (scene.moment.node, scene.moment.incarnation);
         match *scene.evidence {
+            Evidence::Configured { .. } => {
+                let times = self.configured.entry(node).or_default();
+                times.push(self.heard);
+                if times.len() > CONFIGURATIONS_MAX {
+                    times.remove(0);
+                }
+                None
+            }
             Evidence::Boot { .. } => {
+                self.configured.remove(&node);
                 self.begun.retain(|(of, _, _), _| *of != node);
                 self.answers.retain(|(of, _, _), _| *of != node);
                 None
@@ -77,12 +94,12 @@ impl Property for ReadsConfirmed {
                 if self.named.len() > NAMED_MAX {
                     self.named.pop_first();
                 }
-                let (begun_ns, _) = *self.begun.get(&(node, incarnation, read))?;
+                let begun = *self.begun.get(&(node, incarnation, read))?;
                 if lease {
                     return None;
                 }
                 self.judged += 1;
-                self.named_by(scene, term, index, begun_ns)
+                self.named_by(scene, term, index, begun)
             }
             Evidence::Read {
                 read: Some(read),
@@ -112,7 +129,13 @@ impl Property for ReadsConfirmed {
 }
 
 impl ReadsConfirmed {
-    fn named_by(&self, scene: &Scene<'_>, term: Term, index: LogIndex, begun_ns: u64) -> Option<Broken> {
+    fn named_by(
+        &self,
+        scene: &Scene<'_>,
+        term: Term,
+        index: LogIndex,
+        (begun_ns, begun): (u64, u64),
+    ) -> Option<Broken> {
         let (node, incarnation) = (scene.moment.node, scene.moment.incarnation);
         let member = scene.view.node(node)?;
         let broken = |why: String| {
@@ -133,7 +156,10 @@ impl ReadsConfirmed {
             let answer = self.answers.get(&(node, incarnation, voter));
             voter == member.member || answer.is_some_and(|(of, sent)| *of == term && *sent >= begun_ns)
         };
-        if majority(configuration, confirms) {
+        let times = self.configured.get(&node).map(Vec::as_slice).unwrap_or_default();
+        let since = times.iter().filter(|time| **time > begun).count();
+        let mut counted = member.configurations.iter().rev().take(1 + since);
+        if counted.any(|(_, configuration)| majority(configuration, confirms)) {
             return None;
         }
         let voters = voters_text(scene.view, configuration);

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use openraft_rt::{Oneshot, OneshotSender as _};
 use openraft_rt_tokio::{TokioOneshot, TokioOneshotSender};
 use tribunal_env::{CallError, Method};
+use tribunal_history::MemberId;
 
 use super::link::Packet;
 use super::{Handler, Network};
@@ -132,24 +133,46 @@ impl Drop for Duty {
 
 impl Kernel {
     /// Sends a request and waits for its answer, without end.
-    pub(super) async fn call(self: &Arc<Self>, from: Place, to: Place, method: Method, body: Bytes) -> Answer {
+    pub(super) async fn call(
+        self: &Arc<Self>,
+        from: Place,
+        (to, member): (Place, MemberId),
+        method: Method,
+        body: Bytes,
+    ) -> Answer {
         let (call, answer) = lock(&self.network).new_call(from);
         let _patience = Patience {
             kernel: Arc::clone(self),
             call,
         };
-        self.transmit(from, to, Packet::Request { call, method, body });
+        let request = Packet::Request {
+            call,
+            member,
+            method,
+            body,
+        };
+        self.transmit(from, to, request);
         answer
             .await
             .unwrap_or_else(|_| Err(CallError::TimedOut("the network is gone".to_owned())))
     }
 
-    /// A request arrives.
-    pub(super) fn request(self: &Arc<Self>, from: Place, to: Place, call: u64, method: Method, body: Bytes) {
+    /// A request arrives. Whoever is there answers only if it is the member that is meant: on its way a request may
+    /// outlive its member, and the next one in that place has promised nothing.
+    pub(super) fn request(
+        self: &Arc<Self>,
+        (from, to): (Place, Place),
+        call: u64,
+        member: MemberId,
+        method: Method,
+        body: Bytes,
+    ) {
         let alive = self.alive(to);
         let mut network = lock(&self.network);
         let is_silent = network.silent.contains(&to);
-        let service = network.services.get(&to).filter(|service| Some(service.owner) == alive);
+        let is_meant = network.members.get(&member).map(|node| Place::Node(*node)) == Some(to);
+        let service = network.services.get(&to);
+        let service = service.filter(|service| Some(service.owner) == alive && is_meant);
         let handler: Option<(Owner, Handler)> =
             service.and_then(|service| Some((service.owner, Arc::clone(service.calls.as_ref()?))));
         let says_no = network.with_call(call, |call| {
@@ -187,7 +210,8 @@ impl Kernel {
             }
             (Some(true), _) => {
                 let why = match alive {
-                    Some(_) => "nobody serves there yet",
+                    Some(_) if is_meant => "nobody serves there yet",
+                    Some(_) => "another member is there",
                     None => "nobody is there",
                 };
                 let answer = Err(CallError::Refused(why.to_owned()));

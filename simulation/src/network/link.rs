@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use rand_chacha::ChaCha8Rng;
 use tribunal_env::{CallError, Method, Purpose, Stream, seeded};
+use tribunal_history::MemberId;
 
 use super::settings::{Cut, LinkCounters, LinkSettings};
 use crate::draw::{below, chance, nanos};
@@ -27,6 +28,8 @@ const OVERHEAD: u64 = 64;
 pub(super) enum Packet {
     Request {
         call: u64,
+        /// Whom it is for: another member in the same place does not answer it.
+        member: MemberId,
         method: Method,
         body: Bytes,
     },

@@ -220,7 +220,12 @@ impl Kernel {
         drop(network);
         self.trace(Kind::Arrive, from.number(), to.number(), &[]);
         match packet {
-            Packet::Request { call, method, body } => self.request(from, to, call, method, body),
+            Packet::Request {
+                call,
+                member,
+                method,
+                body,
+            } => self.request((from, to), call, member, method, body),
             Packet::Reply { call, answer } => self.reply(call, answer),
             Packet::Open { stream, method } => self.open_pipe(from, to, stream, method),
             Packet::Accept { stream } => self.accept_pipe(stream),

@@ -39,7 +39,7 @@ impl Transport for SimTransport {
 
     async fn call(&self, to: MemberId, method: Method, body: Bytes, within: Duration) -> Result<Bytes, CallError> {
         let place = self.way_to(to)?;
-        let answer = self.kernel.call(self.owner.place, place, method, body);
+        let answer = self.kernel.call(self.owner.place, (place, to), method, body);
         timeout_for(&self.kernel, self.owner.place, within, answer)
             .await
             .unwrap_or_else(|_| Err(CallError::TimedOut(format!("no answer within {within:?}"))))

@@ -16,7 +16,7 @@ impl World {
         lock(&self.kernel.network).members.insert(member, node);
     }
 
-    /// Lets a member be reached no more.
+    /// Lets a member be reached no more, also not by requests that are on their way.
     pub fn remove_member(&self, member: MemberId) {
         lock(&self.kernel.network).members.remove(&member);
     }

@@ -26,6 +26,8 @@ pub struct Audit {
 struct State {
     auditor: Auditor,
     logs: BTreeMap<NodeId, DurableLog>,
+    /// What the disks had done when they were wiped: that concerns other members.
+    wiped: BTreeMap<NodeId, DiskCounters>,
 }
 
 /// What an audit came to.
@@ -47,6 +49,7 @@ impl Audit {
             state: Arc::new(Mutex::new(State {
                 auditor: Auditor::new(Scope::Exact),
                 logs: BTreeMap::new(),
+                wiped: BTreeMap::new(),
             })),
         }
     }
@@ -58,12 +61,12 @@ impl Audit {
     /// Hears of an event.
     pub fn hear(&self, recorded: &Recorded) {
         let Place::Node(node) = recorded.place else { return };
-        let State { auditor, logs } = &mut *self.lock();
+        let State { auditor, logs, wiped } = &mut *self.lock();
         if let Evidence::Boot { .. } = recorded.stamped.evidence {
             // What a life recovers is judged by what its disk did until then. Who finds rot may refuse to start, and may
             // not start with less, so that is judged as ever.
             let counters = self.simulator.disk_counters(node);
-            auditor.suspect(node, lies(counters));
+            auditor.suspect(node, lies(counters, wiped.get(&node)));
         }
         let moment = Moment {
             node,
@@ -74,16 +77,18 @@ impl Audit {
         let mut witness = Simulated {
             simulator: &self.simulator,
             logs,
+            wiped,
         };
         auditor.hear(moment, &recorded.stamped.evidence, &mut witness);
     }
 
     /// A client takes its write for failed without effect.
     pub fn failed(&self, operation: u64) {
-        let State { auditor, logs } = &mut *self.lock();
+        let State { auditor, logs, wiped } = &mut *self.lock();
         let mut witness = Simulated {
             simulator: &self.simulator,
             logs,
+            wiped,
         };
         auditor.failed(operation, nanos(self.simulator.now()), &mut witness);
     }
@@ -98,6 +103,12 @@ impl Audit {
             .any(|finding| finding.property == property)
     }
 
+    /// A node has an empty disk now, for another member.
+    pub fn wiped(&self, node: NodeId) {
+        let counters = self.simulator.disk_counters(node);
+        self.lock().wiped.insert(node, counters);
+    }
+
     /// What it came to so far.
     pub fn audited(&self) -> Audited {
         let state = self.lock();
@@ -109,14 +120,16 @@ impl Audit {
     }
 }
 
-/// Why a node may forget what it promised, if it may.
-fn lies(counters: DiskCounters) -> Option<String> {
-    (counters.lying_syncs > 0).then(|| "its disk has lied about a sync".to_owned())
+/// Why a node may forget what it promised, if it may; by what its disk did since it was wiped.
+fn lies(counters: DiskCounters, wiped: Option<&DiskCounters>) -> Option<String> {
+    let before = wiped.map_or(0, |before| before.lying_syncs);
+    (counters.lying_syncs > before).then(|| "its disk has lied about a sync".to_owned())
 }
 
 /// Whether what a disk holds can be read off it.
-fn is_honest(counters: DiskCounters) -> bool {
-    lies(counters).is_none() && counters.bits_flipped == 0
+fn is_honest(counters: DiskCounters, wiped: Option<&DiskCounters>) -> bool {
+    let before = wiped.map_or(0, |before| before.bits_flipped);
+    lies(counters, wiped).is_none() && counters.bits_flipped == before
 }
 
 fn nanos(time: Duration) -> u64 {
@@ -127,13 +140,15 @@ fn nanos(time: Duration) -> u64 {
 struct Simulated<'a> {
     simulator: &'a Simulator,
     logs: &'a mut BTreeMap<NodeId, DurableLog>,
+    wiped: &'a BTreeMap<NodeId, DiskCounters>,
 }
 
 impl Witness for Simulated<'_> {
     fn log(&mut self, node: NodeId) -> Option<&DurableLog> {
         let log = self.logs.entry(node).or_default();
+        let wiped = self.wiped.get(&node);
         let is_honest = self.simulator.with_durable(node, |durable| {
-            let is_honest = is_honest(durable.counters());
+            let is_honest = is_honest(durable.counters(), wiped);
             if is_honest {
                 log.refresh(&DurableFiles(durable));
             }

@@ -2,7 +2,8 @@
 //!
 //! As over gRPC a client has one connection to one node, and drops it after anything but an answer. A refused call was
 //! not sent; one without an answer ran into the client's own deadline or, before that, broke; a node's error carries
-//! the code and the text that gRPC would carry.
+//! the code and the text that gRPC would carry. A client whose node is no member connects to the next one that is, until
+//! its own is one again.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,26 +19,33 @@ use tribunal_workload::recorder::Completion;
 use tribunal_workload::{Access, Call, Client, Failure, Response, classify};
 
 use super::audit::Audit;
+use super::roster::Roster;
 use super::wire::{self, Request};
 
 /// A client of one node.
 pub struct SimClient {
     env: SimEnv,
+    /// Where it would be.
+    home: NodeId,
+    /// Where it is.
     node: NodeId,
     member: MemberId,
+    roster: Arc<Roster>,
     is_connected: bool,
     operations: Arc<AtomicU64>,
     audit: Audit,
 }
 
 impl SimClient {
-    /// A client of `node`, which is `member`; not connected yet. `operations` counts those of the whole run, and
-    /// `audit` is told of writes that failed.
-    pub fn new(env: SimEnv, node: NodeId, member: MemberId, operations: Arc<AtomicU64>, audit: Audit) -> Self {
+    /// A client of `node`; not connected yet. `operations` counts those of the whole run, and `audit` is told of writes
+    /// that failed.
+    pub fn new(env: SimEnv, node: NodeId, roster: Arc<Roster>, operations: Arc<AtomicU64>, audit: Audit) -> Self {
         Self {
             env,
+            home: node,
             node,
-            member,
+            member: roster.member(node).unwrap_or_default(),
+            roster,
             is_connected: false,
             operations,
             audit,
@@ -116,6 +124,9 @@ impl Client for SimClient {
     async fn connect(&mut self, within: Duration) -> Result<(), Failure> {
         if self.is_connected {
             return Ok(());
+        }
+        if let Some((node, member)) = self.roster.member_from(self.home) {
+            (self.node, self.member) = (node, member);
         }
         match self.send(wire::CONNECT, Bytes::new(), within).await {
             Ok(_) => {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use tribunal_history::NodeId;
 use tribunal_simulation::{Place, World as Simulator};
+use tribunal_store::points;
 
 /// What was counted, by name; what never happened is there with 0.
 pub(super) fn counters(simulator: &Simulator, nodes: &[NodeId], elections: u64) -> BTreeMap<String, u64> {
@@ -25,9 +26,17 @@ pub(super) fn counters(simulator: &Simulator, nodes: &[NodeId], elections: u64) 
         add("writes-that-did-not-fit", disk.full);
         add("reads-failed", disk.read_errors);
         add("bits-flipped", disk.bits_flipped);
+        add("syncs-that-lied", disk.lying_syncs);
         add("torn-writes", disk.torn_writes);
         add("names-lost", disk.names_lost);
     }
     add("points-acted", simulator.buggified().values().sum());
+    // What follows is counted where it happens; here it is named, so that a sweep can say that it never happened.
+    for name in ["members-added", "members-promoted", "members-removed", "liars-replaced"] {
+        add(name, 0);
+    }
+    for point in points::ALL {
+        add(&format!("crashes-at-{}", point.name), 0);
+    }
     counters
 }

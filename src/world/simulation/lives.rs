@@ -2,17 +2,20 @@
 //!
 //! What we do to a node is noted when we do it; what it does by itself is told by its program, or by a task that waits
 //! for its end, which a panic of the program does not pass by. A node that ends because its disk failed has done right:
-//! while it is excused, that is no finding. Leadership comes from the nodes' own evidence, at the
-//! instant at which they record it.
+//! while it is excused, that is no finding. Nor is it one if a member ends that is being removed. Leadership comes from
+//! the nodes' own evidence, at the instant at which they record it.
+//!
+//! A node whose disk has lied is not started again: it may have forgotten what it promised. Another member has to take
+//! its place, on an empty disk.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tribunal_history::evidence::{Role, SnapshotOrigin};
 use tribunal_history::{Evidence, Incarnation, NodeId, NodeState, Term};
-use tribunal_simulation::{Crash, Place, Recorded, World as Simulator};
-use tribunal_store::consensus::NodeSettings;
+use tribunal_simulation::{Crash, DiskImage, Place, Recorded, World as Simulator};
+use tribunal_store::consensus::{NodeSettings, REMOVED};
 
 use super::program;
 use crate::world::ClusterRecorder;
@@ -27,15 +30,25 @@ pub(super) struct Lives {
 #[derive(Default)]
 struct State {
     nodes: BTreeMap<NodeId, Life>,
+    /// With what a node starts next.
+    settings: BTreeMap<NodeId, NodeSettings>,
+    /// Members that are being removed.
+    leaving: BTreeSet<NodeId>,
+    /// How many syncs of a node's disk had lied when it was wiped last.
+    lies_before: BTreeMap<NodeId, u64>,
     /// Who believes to lead which term.
     leaders: BTreeMap<NodeId, Term>,
     /// The last term whose leader was written down.
     noted: Option<Term>,
     /// How many terms had a leader.
     elections: u64,
+    /// The last term that each node led, and the term of the last entry of its log.
+    led: BTreeMap<NodeId, Term>,
+    ends_in: BTreeMap<NodeId, Term>,
     /// How often the nodes said what, by name.
     said: BTreeMap<&'static str, u64>,
-    /// Ends of nodes that waited for their moment: at a point, after some polls; and those of a disk that failed.
+    /// Ends of nodes that waited for their moment: at a point, after some polls; those of a disk that failed; and what
+    /// else is counted by name.
     ends: BTreeMap<String, u64>,
     exits: Vec<String>,
     /// Nodes that will crash where we told them to, and how that is told.
@@ -70,6 +83,11 @@ pub(super) enum Life {
         /// Whether its program said so.
         by_itself: bool,
     },
+    /// It is no member any more, and will not be this one again.
+    Gone {
+        /// Of the life that was the last one.
+        incarnation: Incarnation,
+    },
 }
 
 impl Lives {
@@ -87,14 +105,72 @@ impl Lives {
 
     /// Starts a node's first life.
     pub(super) fn boot(self: &Arc<Self>, node: NodeId, settings: NodeSettings) {
-        let lives = Arc::clone(self);
+        self.lock().settings.insert(node, settings);
         self.begins(node, Incarnation(0));
+        let lives = Arc::clone(self);
         self.simulator.boot(node, move |env| {
-            program::live(env, node, settings.clone(), Arc::clone(&lives))
+            let settings = lives.lock().settings.get(&node).cloned();
+            let settings = settings.unwrap_or_else(|| unreachable!("{node} was given settings before its first life"));
+            program::live(env, node, settings, Arc::clone(&lives))
         });
     }
 
-    /// Starts the next life of a node that is down; false if it is up.
+    /// Starts the first life of a new member on a node that is none.
+    pub(super) fn join(self: &Arc<Self>, node: NodeId, settings: NodeSettings) -> bool {
+        match self.life(node) {
+            None => {
+                self.boot(node, settings);
+                true
+            }
+            Some(Life::Gone { incarnation }) => {
+                self.lock().settings.insert(node, settings);
+                self.begins(node, Incarnation(incarnation.0 + 1));
+                self.simulator.restart(node)
+            }
+            Some(Life::Up { .. } | Life::Down { .. }) => false,
+        }
+    }
+
+    /// A member is being removed, or it is certain that it is not. Meanwhile it may end by itself.
+    pub(super) fn set_leaving(&self, node: NodeId, is_leaving: bool) {
+        let mut state = self.lock();
+        if is_leaving {
+            state.leaving.insert(node);
+        } else {
+            state.leaving.remove(&node);
+        }
+    }
+
+    /// Ends what lives on a node and wipes its disk: its member was removed.
+    pub(super) fn remove(&self, node: NodeId) {
+        self.simulator.disarm(node);
+        self.expect_no_more(node);
+        self.crash(node, Crash::PROCESS, "its member was removed");
+        let lies = self.simulator.disk_counters(node).lying_syncs;
+        let mut state = self.lock();
+        if let Some(Life::Up { incarnation, .. } | Life::Down { incarnation, .. }) = state.nodes.get(&node).copied() {
+            state.nodes.insert(node, Life::Gone { incarnation });
+        }
+        state.leaving.remove(&node);
+        state.led.remove(&node);
+        state.ends_in.remove(&node);
+        state.lies_before.insert(node, lies);
+        drop(state);
+        self.simulator.replace_disk(node, DiskImage::default());
+    }
+
+    /// Whether a sync of a node's disk has lied since it was wiped last.
+    pub(super) fn has_lied(&self, node: NodeId) -> bool {
+        let before = self.lock().lies_before.get(&node).copied().unwrap_or_default();
+        self.simulator.disk_counters(node).lying_syncs > before
+    }
+
+    /// Counts something that seldom happens.
+    pub(super) fn count(&self, what: &str) {
+        *self.lock().ends.entry(what.to_owned()).or_default() += 1;
+    }
+
+    /// Starts the next life of a node that is down; false if it is up, or may not live again.
     pub(super) fn restart(self: &Arc<Self>, node: NodeId) -> bool {
         // One that panicked in this very instant may not be noted yet.
         if let Some(Life::Up { incarnation, .. }) = self.life(node)
@@ -105,6 +181,9 @@ impl Lives {
         let Some(Life::Down { incarnation, .. }) = self.life(node) else {
             return false;
         };
+        if self.has_lied(node) {
+            return false;
+        }
         self.begins(node, Incarnation(incarnation.0 + 1));
         self.simulator.restart(node)
     }
@@ -177,6 +256,9 @@ impl Lives {
 
     /// Starts a node that is down on what is durable of its disk: its machine restarts.
     pub(super) fn restart_machine(self: &Arc<Self>, node: NodeId) -> bool {
+        if self.has_lied(node) {
+            return false;
+        }
         let image = self.simulator.durable_image(node);
         self.simulator.replace_disk(node, image) && self.restart(node)
     }
@@ -246,6 +328,14 @@ impl Lives {
             }
             return;
         }
+        let is_leaving = self.lock().leaving.contains(&node);
+        if why == REMOVED && is_leaving {
+            if self.goes_down(node, incarnation, true) {
+                self.lock().nodes.insert(node, Life::Gone { incarnation });
+                self.recorder.node(node, incarnation, NodeState::Exited, why);
+            }
+            return;
+        }
         let now = self.simulator.now();
         let is_excused = self.lock().excused.get(&node).is_some_and(|until| now <= *until);
         if !self.goes_down(node, incarnation, is_excused) {
@@ -297,7 +387,7 @@ impl Lives {
     /// Nodes that do not serve.
     pub(super) fn not_ready(&self) -> Vec<NodeId> {
         let state = self.lock();
-        let is_ready = |life: &Life| matches!(life, Life::Up { is_ready: true, .. });
+        let is_ready = |life: &Life| matches!(life, Life::Up { is_ready: true, .. } | Life::Gone { .. });
         let waiting = state.nodes.iter().filter(|(_, life)| !is_ready(life));
         waiting.map(|(node, _)| *node).collect()
     }
@@ -342,14 +432,28 @@ impl Lives {
         if let Some(name) = rare(&recorded.stamped.evidence) {
             *state.said.entry(name).or_default() += 1;
         }
-        let Evidence::Role { role, term } = &recorded.stamped.evidence else {
-            return;
+        let (role, term) = match &recorded.stamped.evidence {
+            Evidence::Role { role, term } => (role, term),
+            Evidence::Persist { term, .. } => {
+                state.ends_in.insert(node, *term);
+                return;
+            }
+            // What it cuts off it had appended while it led.
+            Evidence::Truncate { .. } => {
+                let led = state.led.get(&node).copied();
+                if led.is_some() && led == state.ends_in.remove(&node) {
+                    *state.said.entry(DIVERGED).or_default() += 1;
+                }
+                return;
+            }
+            _ => return,
         };
         if *role != Role::Leader {
             state.leaders.remove(&node);
             return;
         }
         state.leaders.insert(node, *term);
+        state.led.insert(node, *term);
         let is_news = state.noted.is_none_or(|noted| *term > noted);
         if is_news {
             state.noted = Some(*term);
@@ -378,13 +482,17 @@ fn rare(evidence: &Evidence) -> Option<&'static str> {
     })
 }
 
-/// Names of what [`rare`] tells.
-const RARE: [&str; 5] = [
+/// A leader was deposed that had entries which nobody else needs to have: it cuts them off.
+const DIVERGED: &str = "leaders-deposed-with-a-divergent-tail";
+
+/// Names of what [`rare`] tells, and of [`DIVERGED`].
+const RARE: [&str; 6] = [
     "conflicts-truncated",
     "logs-purged",
     "snapshots-taken",
     "snapshots-installed",
     "configurations-appended",
+    DIVERGED,
 ];
 
 /// What is said of a life whose program did not come to its end.

@@ -15,6 +15,7 @@ pub mod client;
 mod coverage;
 mod lives;
 mod program;
+pub mod roster;
 pub mod swarm;
 pub mod target;
 pub mod wire;
@@ -27,7 +28,7 @@ use std::time::Duration;
 
 use tribunal_history::{MemberId, NodeId, Weather};
 use tribunal_simulation::{Place, SimEnv, World as Simulator};
-use tribunal_store::consensus::{MAY_ARRIVE_TWICE, NodeSettings, Peer, member_id};
+use tribunal_store::consensus::{Identity, MAY_ARRIVE_TWICE, NodeSettings, Peer, member_id};
 use tribunal_store::defect::Defects;
 use tribunal_store::wal;
 
@@ -35,6 +36,8 @@ use super::{ClusterRecorder, TaskLost, World};
 pub use audit::{Audit, Audited};
 pub use client::SimClient;
 use lives::Lives;
+use roster::Roster;
+use target::Operator;
 pub use target::{ABILITIES, SimTarget};
 
 /// How long the cluster may take until all nodes serve and one leads, by virtual time: many elections.
@@ -49,8 +52,10 @@ const TOKEN: &str = "tribunal-simulation";
 /// What a simulated cluster is made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SimulatedCluster {
-    /// How many nodes: n1 to this one.
+    /// How many nodes there are at the start: n1 to this one.
     pub nodes: u16,
+    /// How many more can become members.
+    pub spares: u16,
     /// Between heartbeats of a leader.
     pub heartbeat: Duration,
     /// Without a heartbeat until a follower stands for election.
@@ -84,6 +89,17 @@ impl SimulatedCluster {
             defects: self.defects.clone(),
         }
     }
+
+    /// With what a member starts that joins at `node`, beside those `now`.
+    fn joining(&self, node: NodeId, member: MemberId, now: impl Iterator<Item = NodeId>) -> NodeSettings {
+        let founders: Vec<Peer> = self.nodes().map(peer).collect();
+        let cluster = Identity::of_founder(&founders, 0, TOKEN).cluster;
+        NodeSettings {
+            peers: now.map(peer).collect(),
+            joining: Some(Identity { cluster, member }),
+            ..self.settings(node)
+        }
+    }
 }
 
 /// How a node is known to the others; nobody dials these addresses.
@@ -105,7 +121,8 @@ pub struct SimulationWorld {
     env: SimEnv,
     lives: Arc<Lives>,
     audit: Audit,
-    members: BTreeMap<NodeId, MemberId>,
+    roster: Arc<Roster>,
+    operator: Arc<Operator>,
     /// Numbers the operations of all clients, for the nodes' evidence.
     operations: Arc<AtomicU64>,
 }
@@ -129,7 +146,16 @@ impl SimulationWorld {
         simulator.set_copied(MAY_ARRIVE_TWICE);
         let env = simulator.env(Place::Harness);
         let env = env.unwrap_or_else(|| panic!("the harness lives"));
-        swarm::begin(simulator, &env, &cluster.weather, cluster.nodes());
+        let spares = (cluster.nodes + 1..=cluster.nodes.saturating_add(cluster.spares)).map(NodeId);
+        let roster = Arc::new(Roster::new(members, spares));
+        swarm::begin(simulator, &env, &cluster.weather, roster.places());
+        let operator = Operator::new(
+            simulator.clone(),
+            Arc::clone(&lives),
+            Arc::clone(&roster),
+            audit.clone(),
+            cluster.clone(),
+        );
         for node in cluster.nodes() {
             lives.boot(node, cluster.settings(node));
         }
@@ -138,7 +164,8 @@ impl SimulationWorld {
             env,
             lives,
             audit,
-            members,
+            roster,
+            operator,
             operations: Arc::default(),
         }
     }
@@ -169,7 +196,7 @@ impl SimulationWorld {
 
     /// How often rare things happened so far, by name.
     pub fn counters(&self) -> BTreeMap<String, u64> {
-        let mut counters = coverage::counters(&self.simulator, &self.nodes(), self.lives.elections());
+        let mut counters = coverage::counters(&self.simulator, &self.roster.places(), self.lives.elections());
         counters.extend(self.lives.counted());
         counters
     }
@@ -196,7 +223,7 @@ impl World for SimulationWorld {
     type Target = SimTarget;
 
     fn nodes(&self) -> Vec<NodeId> {
-        self.members.keys().copied().collect()
+        self.roster.members().into_keys().collect()
     }
 
     fn env(&self) -> &SimEnv {
@@ -204,13 +231,24 @@ impl World for SimulationWorld {
     }
 
     fn target(&self) -> SimTarget {
-        SimTarget::new(self.simulator.clone(), Arc::clone(&self.lives), self.members.clone())
+        SimTarget::new(
+            self.simulator.clone(),
+            Arc::clone(&self.lives),
+            Arc::clone(&self.roster),
+            Arc::clone(&self.operator),
+        )
     }
 
     fn client(&self, number: u32, node: NodeId) -> (SimEnv, SimClient) {
         let env = self.simulator.client(number);
         let operations = Arc::clone(&self.operations);
-        let client = SimClient::new(env.clone(), node, self.members[&node], operations, self.audit.clone());
+        let client = SimClient::new(
+            env.clone(),
+            node,
+            Arc::clone(&self.roster),
+            operations,
+            self.audit.clone(),
+        );
         (env, client)
     }
 

@@ -62,6 +62,7 @@ enum Aspect {
     Drift = 12,
     Roles = 13,
     Deletes = 14,
+    Spares = 15,
 }
 
 fn rng(seed: u64, aspect: Aspect) -> ChaCha8Rng {
@@ -95,6 +96,12 @@ pub fn shape(seed: u64) -> Shape {
         heartbeat: Duration::from_millis(heartbeat_ms),
         election: Duration::from_millis(election_ms),
     }
+}
+
+/// How many nodes beside the first ones can become members: enough for a single one to become three or five.
+pub fn spares(seed: u64, nodes: u16) -> u16 {
+    let drawn = rng(seed, Aspect::Spares).random_range(1..=2);
+    if nodes == 1 { 2 * drawn } else { drawn }
 }
 
 /// The faults of a seed, of those that are `possible`. If these are all that there are, a seed has some groups of them

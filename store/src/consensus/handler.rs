@@ -15,7 +15,7 @@ use super::types::Types;
 use super::wire::{self, Card, Forwarded, ForwardedChange, Install, Installed, Piece, Proposed, Standing};
 use crate::defect::Defect;
 use crate::points;
-use crate::service::{Code, Context};
+use crate::service::{Code, Consensus as _, Context};
 use crate::wal::WalError;
 use crate::wal::snapshot::ContentId;
 
@@ -112,6 +112,9 @@ impl<E: Env> PeerHandler<E> {
             }
             wire::JOIN => {
                 let peer_urls: Vec<String> = read(method, &body)?;
+                // Who lags may still know the member that was there before and is removed: it must not come back.
+                let now = self.node.read_barrier(Context::default()).await;
+                now.map_err(|error| HandlerError::Refused(error.text))?;
                 Ok(wire::encode(&self.node.welcome(peer_urls)))
             }
             _ => Err(HandlerError::Refused(format!("there is no method {method:?}"))),

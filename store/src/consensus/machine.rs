@@ -88,9 +88,20 @@ impl<E: Env> Machine<E> {
         read(&self.read().kv)
     }
 
+    /// The last membership that was applied; none if there was none yet.
+    pub(super) fn membership(&self) -> Option<StoredMembership> {
+        let state = self.read();
+        state.membership.log_id().is_some().then(|| state.membership.clone())
+    }
+
     /// Whether a member was removed, as far as entries are applied here.
     pub(super) fn is_removed(&self, member: u64) -> bool {
         self.read().removed.contains(&member)
+    }
+
+    /// How many members were removed, as far as entries are applied here.
+    pub(super) fn count_removed(&self) -> usize {
+        self.read().removed.len()
     }
 
     /// A copy of the applied state, and the index of the next entry.

@@ -437,9 +437,14 @@ impl<E: Env> Consensus for Node<E> {
         }
     }
 
+    /// By what is applied: a change that is appended and not committed may never be one. Before anything is applied, by
+    /// the log.
     fn members(&self) -> Vec<MemberInfo> {
-        let metrics = self.inner.raft.metrics();
-        let membership = Arc::clone(&metrics.borrow_watched().membership_config);
+        let membership = self.inner.machine.membership().unwrap_or_else(|| {
+            let metrics = self.inner.raft.metrics();
+            let metrics = metrics.borrow_watched();
+            (*metrics.membership_config).clone()
+        });
         let voters: Vec<u64> = membership.voter_ids().collect();
         let cards = self.cards();
         let own = self.card();

@@ -143,7 +143,7 @@ impl<E: Env> Node<E> {
             Ok(Ok(linearizer)) => {
                 let read = linearizer.read_log_id();
                 let (term, mut index) = (read.committed_leader_id().term, read.index());
-                if self.has(Defect::AckBeforeQuorum)
+                if (self.has(Defect::AckBeforeQuorum) || self.has(Defect::RemovedNodeStillCounted))
                     && let Some(acknowledged) = self.acknowledged_in(Term(term))
                 {
                     // For the defect an acknowledged entry is as good as committed.

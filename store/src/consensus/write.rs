@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use openraft::errors::{ClientWriteError, RaftError};
-use openraft_rt::{AsyncRuntime, Select2};
+use openraft_rt::{AsyncRuntime, Select2, WatchReceiver as _};
 use prost::Message as _;
 use tribunal_env::{CallError, Env, Transport as _};
 use tribunal_history::{Evidence, LogIndex, MemberId, Revision, Term};
@@ -80,7 +80,9 @@ impl<E: Env> Node<E> {
         if left.is_zero() {
             return Attempt::Failed(ApiError::timed_out());
         }
-        let written = if self.has(Defect::AckBeforeQuorum) && is_put_or_delete(command) {
+        let is_early = self.has(Defect::AckBeforeQuorum)
+            || self.has(Defect::RemovedNodeStillCounted) && self.is_quorum_with_the_removed();
+        let written = if is_early && is_put_or_delete(command) {
             E::Runtime::timeout(left, self.acknowledge_before_quorum(proposal)).await
         } else if self.has(Defect::TxnNotAtomic)
             && let Some(peer::command::Request::Txn(txn)) = &command.request
@@ -90,6 +92,15 @@ impl<E: Env> Node<E> {
             E::Runtime::timeout(left, self.commit(proposal.clone())).await
         };
         written.unwrap_or(Attempt::Failed(ApiError::timed_out()))
+    }
+
+    /// Planted defect `removed-node-still-counted`: whether this member and those that were removed are as many as a
+    /// majority of the voters.
+    fn is_quorum_with_the_removed(&self) -> bool {
+        let metrics = self.raft().metrics();
+        let voters = metrics.borrow_watched().membership_config.voter_ids().count();
+        let removed = self.inner.machine.count_removed();
+        removed > 0 && 1 + removed > voters / 2
     }
 
     /// Proposes and waits until it is applied.

@@ -143,6 +143,9 @@ impl SimTarget {
                 self.lives.pardon(node);
             }
         }
+        if let DiskEffect::LyingSync { .. } = effect {
+            self.replace_liars(nodes);
+        }
         self.restart(nodes);
     }
 }

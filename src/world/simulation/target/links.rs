@@ -80,17 +80,12 @@ fn ring(all: &[NodeId]) -> BTreeSet<Pair> {
 }
 
 /// Lets each link be as the faults in force want it.
-pub(super) fn enforce(
-    simulator: &Simulator,
-    all: &[NodeId],
-    in_force: &[InForce],
-    now: &mut BTreeMap<Pair, LinkState>,
-) {
+pub(super) fn enforce(simulator: &Simulator, in_force: &[InForce], now: &mut BTreeMap<Pair, LinkState>) {
     let usual = simulator.links();
     let mut wanted: BTreeMap<Pair, LinkState> = BTreeMap::new();
     for active in in_force {
-        for pair in pairs(&active.fault, &active.nodes, all) {
-            add(wanted.entry(pair).or_default(), &active.fault, &usual);
+        for pair in active.links.keys() {
+            add(wanted.entry(*pair).or_default(), &active.fault, &usual);
         }
     }
     let known: BTreeSet<Pair> = now.keys().chain(wanted.keys()).copied().collect();

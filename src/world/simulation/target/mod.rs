@@ -9,26 +9,30 @@
 mod crashes;
 mod disks;
 mod links;
+mod members;
 mod requests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tribunal_history::{ClockEffect, Fault, FaultKind, MemberId, NodeId};
+use tribunal_history::{ClockEffect, DiskEffect, Fault, FaultKind, NodeId};
 use tribunal_nemesis::{Effect, FaultError, Target};
 use tribunal_simulation::{Crash, DiskCounters, DiskSettings, LinkCounters, Place, World as Simulator};
 
 use super::lives::{Life, Lives};
+use super::roster::Roster;
 use links::{LinkState, Pair};
+pub use members::Operator;
+use members::{Change, Order};
 use requests::Answer;
 
 /// What the nemesis does to a simulated cluster.
 pub struct SimTarget {
     simulator: Simulator,
     lives: Arc<Lives>,
-    nodes: Vec<NodeId>,
-    members: BTreeMap<NodeId, MemberId>,
+    roster: Arc<Roster>,
+    operator: Arc<Operator>,
     /// In order of their start.
     in_force: Vec<InForce>,
     /// What differs from the usual on each link now.
@@ -53,6 +57,8 @@ struct InForce {
     done: Option<Effect>,
     /// What the store answered, if it is asked for something.
     answer: Option<Answer>,
+    /// The change of members that it is.
+    order: Option<Order>,
 }
 
 impl InForce {
@@ -68,16 +74,16 @@ impl InForce {
 }
 
 impl SimTarget {
-    pub(super) fn new(simulator: Simulator, lives: Arc<Lives>, members: BTreeMap<NodeId, MemberId>) -> Self {
-        let nodes: Vec<NodeId> = members.keys().copied().collect();
+    pub(super) fn new(simulator: Simulator, lives: Arc<Lives>, roster: Arc<Roster>, operator: Arc<Operator>) -> Self {
+        let nodes = roster.places();
         let disks = nodes.iter().map(|node| (*node, simulator.disk(*node))).collect();
         let drift = |node: &NodeId| (*node, simulator.drift(Place::Node(*node)));
         let drifts = nodes.iter().map(drift).collect();
         Self {
             simulator,
             lives,
-            nodes,
-            members,
+            roster,
+            operator,
             in_force: Vec::new(),
             links: BTreeMap::new(),
             disks,
@@ -87,7 +93,7 @@ impl SimTarget {
 
     /// Remembers how everything stands, before the fault has changed anything.
     fn begin(&mut self, fault: &Fault, nodes: &[NodeId]) {
-        let pairs = links::pairs(fault, nodes, &self.nodes);
+        let pairs = links::pairs(fault, nodes, &self.concerned(fault));
         let counters = |pair: &Pair| (*pair, links::counters(&self.simulator, *pair));
         let disk = |node: &NodeId| (*node, self.simulator.disk_counters(*node));
         let clocks = |node: &NodeId| (*node, self.simulator.clocks(Place::Node(*node)));
@@ -100,7 +106,17 @@ impl SimTarget {
             clocks: nodes.iter().map(clocks).collect(),
             done: None,
             answer: None,
+            order: None,
         });
+    }
+
+    /// The nodes that a fault of links is about: a group that stands for a part of the members is one of members, and
+    /// who is cut off is cut off from all.
+    fn concerned(&self, fault: &Fault) -> Vec<NodeId> {
+        match fault {
+            Fault::Bridge { .. } | Fault::Ring { .. } => self.roster.members().into_keys().collect(),
+            _ => self.roster.places(),
+        }
     }
 
     fn find(&self, fault: &Fault, nodes: &[NodeId]) -> Option<usize> {
@@ -163,7 +179,7 @@ impl SimTarget {
 
     /// Whatever the faults in force make of links, disks and clocks.
     fn enforce(&mut self) {
-        links::enforce(&self.simulator, &self.nodes, &self.in_force, &mut self.links);
+        links::enforce(&self.simulator, &self.in_force, &mut self.links);
         for (node, usual) in &self.disks {
             let wanted = disks::wanted(*usual, *node, &self.in_force);
             if self.simulator.disk(*node) != wanted {
@@ -231,7 +247,11 @@ impl SimTarget {
 
 impl Target for SimTarget {
     fn nodes(&self) -> Vec<NodeId> {
-        self.nodes.clone()
+        self.roster.members().into_keys().collect()
+    }
+
+    fn spares(&self) -> Vec<NodeId> {
+        self.roster.spares()
     }
 
     fn abilities(&self) -> BTreeSet<FaultKind> {
@@ -243,6 +263,18 @@ impl Target for SimTarget {
     }
 
     async fn start(&mut self, fault: &Fault, nodes: &[NodeId]) -> Result<(), FaultError> {
+        if let Fault::Disk {
+            effect: DiskEffect::LyingSync { .. },
+            ..
+        } = fault
+            && !self.may_lie(nodes)
+        {
+            let why = format!(
+                "members change, or too many could lose what they promised, with {}",
+                names(nodes)
+            );
+            return Err(FaultError(why));
+        }
         self.begin(fault, nodes);
         match fault {
             // The machine is back at once, so others are refused rather than left waiting, as with a process.
@@ -262,9 +294,9 @@ impl Target for SimTarget {
                     active.answer = Some(answer);
                 }
             }
-            Fault::MemberReplace { .. } | Fault::MemberGrow { .. } | Fault::MemberShrink { .. } => {
-                return Err(FaultError(format!("{} is not possible here", fault.kind())));
-            }
+            Fault::MemberReplace { .. } => self.change(Change::Replace, nodes),
+            Fault::MemberGrow { .. } => self.change(Change::Grow, nodes),
+            Fault::MemberShrink { .. } => self.change(Change::Shrink, nodes),
         }
         self.enforce();
         Ok(())
@@ -294,7 +326,10 @@ impl Target for SimTarget {
         let Some(place) = self.find(fault, nodes) else {
             return Ok(());
         };
-        self.in_force.remove(place);
+        let ended = self.in_force.remove(place);
+        if let Some(order) = &ended.order {
+            order.end();
+        }
         match fault {
             Fault::Kill { .. } | Fault::Crash { .. } => self.end_of_crash(nodes),
             Fault::Pause { .. } => self.resume(nodes),
@@ -311,9 +346,13 @@ impl Target for SimTarget {
         Ok(())
     }
 
-    /// Also starts nodes that had ended by themselves; one that ends again stays down.
+    /// Also starts nodes that had ended by themselves; one that ends again stays down. Changes of members that are under
+    /// way are carried to their end.
     async fn heal(&mut self) -> Result<(), FaultError> {
         for active in std::mem::take(&mut self.in_force) {
+            if let Some(order) = &active.order {
+                order.end();
+            }
             match &active.fault {
                 Fault::Clock { effect, .. } => self.turn_clocks(*effect, &active.nodes, true),
                 Fault::Disk { effect, .. } => self.repair(*effect, &active.nodes),
@@ -322,51 +361,22 @@ impl Target for SimTarget {
         }
         self.enforce();
         self.simulator.heal_all();
-        for node in &self.nodes {
-            self.simulator.disarm(*node);
-            self.simulator.mend(*node);
-            self.lives.resume(*node);
-            self.lives.restart(*node);
-            self.lives.pardon(*node);
+        for node in self.roster.places() {
+            self.simulator.disarm(node);
+            self.simulator.mend(node);
+            self.lives.resume(node);
+            self.lives.restart(node);
+            self.lives.pardon(node);
         }
-        Ok(())
+        // One may have been given up while another member was away.
+        let settled: Vec<NodeId> = self.roster.settled().into_iter().collect();
+        self.replace_liars(&settled);
+        self.operator.settle().await
     }
 }
 
-/// The kinds of faults that a simulated cluster can have: all but what changes its members, and disks
-/// that lie until then.
-pub const ABILITIES: [FaultKind; 30] = [
-    FaultKind::Kill,
-    FaultKind::Pause,
-    FaultKind::Isolate,
-    FaultKind::IsolateInbound,
-    FaultKind::IsolateOutbound,
-    FaultKind::Split,
-    FaultKind::Bridge,
-    FaultKind::Ring,
-    FaultKind::Crash,
-    FaultKind::CrashAfterPolls,
-    FaultKind::CrashAtPoint,
-    FaultKind::LinkDelay,
-    FaultKind::LinkLoss,
-    FaultKind::LinkDuplicate,
-    FaultKind::LinkReorder,
-    FaultKind::LinkSlow,
-    FaultKind::LinkHold,
-    FaultKind::LinkRefuse,
-    FaultKind::SlowSync,
-    FaultKind::SyncError,
-    FaultKind::WriteError,
-    FaultKind::DiskFull,
-    FaultKind::BitRot,
-    FaultKind::LatentSector,
-    FaultKind::ClockDrift,
-    FaultKind::ClockJump,
-    FaultKind::WallJump,
-    FaultKind::TransferLeader,
-    FaultKind::Compact,
-    FaultKind::Snapshot,
-];
+/// The kinds of faults that a simulated cluster can have: all that there are.
+pub const ABILITIES: [FaultKind; FaultKind::ALL.len()] = FaultKind::ALL;
 
 fn reached_some(reached: bool, nodes: &[NodeId]) -> Result<(), FaultError> {
     if reached {

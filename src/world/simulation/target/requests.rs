@@ -16,7 +16,7 @@ use tribunal_proto::etcdserverpb::{
     MoveLeaderResponse, RangeRequest, RangeResponse,
 };
 use tribunal_simulation::{Place, SimEnv};
-use tribunal_store::service::method;
+use tribunal_store::service::{ApiError, method};
 
 use super::SimTarget;
 use crate::world::simulation::wire::{self, Request};
@@ -35,7 +35,7 @@ const TRIES: u32 = 20;
 pub(super) struct Answer(Arc<Mutex<Option<Effect>>>);
 
 impl Answer {
-    fn set(&self, effect: Effect) {
+    pub(super) fn set(&self, effect: Effect) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(effect);
     }
 
@@ -52,20 +52,34 @@ impl SimTarget {
         let Some(env) = self.simulator.env(Place::Harness) else {
             return answer;
         };
-        let nodes: Vec<(NodeId, MemberId)> = nodes.iter().map(|node| (*node, self.members[node])).collect();
-        let members: Vec<(NodeId, MemberId)> = self.members.iter().map(|(node, member)| (*node, *member)).collect();
+        let wanted = nodes.to_vec();
         let (fault, told) = (fault.clone(), answer.clone());
-        let (simulator, lives) = (self.simulator.clone(), Arc::clone(&self.lives));
+        let (simulator, lives, roster) = (
+            self.simulator.clone(),
+            Arc::clone(&self.lives),
+            Arc::clone(&self.roster),
+        );
         let task = async move {
             for _ in 0..TRIES {
+                let members: Vec<(NodeId, MemberId)> = roster.members().into_iter().collect();
+                let nodes: Vec<(NodeId, MemberId)> = members
+                    .iter()
+                    .filter(|(node, _)| wanted.contains(node))
+                    .copied()
+                    .collect();
+                let Some(first) = nodes.first().copied() else {
+                    told.set(Effect::NotYet(format!("no member is among {}", super::names(&wanted))));
+                    simulator.sleep(PAUSE).await;
+                    continue;
+                };
                 let tried = match &fault {
-                    Fault::Compact { keep, .. } => compact(&env, nodes[0], *keep).await,
+                    Fault::Compact { keep, .. } => compact(&env, first, *keep).await,
                     Fault::Snapshot { .. } => snapshot(&env, &nodes).await,
-                    _ => transfer(&env, lives.leader(), nodes[0].0, &members).await,
+                    _ => transfer(&env, lives.leader(), first.0, &members).await,
                 };
                 match tried {
                     Ok(proof) => return told.set(Effect::Proved(proof)),
-                    Err(why) => told.set(Effect::NotYet(why)),
+                    Err(why) => told.set(Effect::NotYet(why.to_string())),
                 }
                 simulator.sleep(PAUSE).await;
             }
@@ -75,7 +89,7 @@ impl SimTarget {
     }
 }
 
-async fn compact(env: &SimEnv, (node, member): (NodeId, MemberId), keep: u64) -> Result<String, String> {
+async fn compact(env: &SimEnv, (node, member): (NodeId, MemberId), keep: u64) -> Result<String, Refusal> {
     let probe = RangeRequest {
         key: Bytes::from_static(b"k"),
         serializable: true,
@@ -85,7 +99,7 @@ async fn compact(env: &SimEnv, (node, member): (NodeId, MemberId), keep: u64) ->
     let now = seen.header.map_or(0, |header| header.revision);
     let revision = now.saturating_sub(i64::try_from(keep).unwrap_or(i64::MAX));
     if revision < 1 {
-        return Err(format!("there are only {now} revisions"));
+        return Err(Refusal::from(format!("there are only {now} revisions")));
     }
     let request = CompactionRequest {
         revision,
@@ -95,7 +109,7 @@ async fn compact(env: &SimEnv, (node, member): (NodeId, MemberId), keep: u64) ->
     Ok(format!("{node} compacted revision {revision} of {now}"))
 }
 
-async fn snapshot(env: &SimEnv, nodes: &[(NodeId, MemberId)]) -> Result<String, String> {
+async fn snapshot(env: &SimEnv, nodes: &[(NodeId, MemberId)]) -> Result<String, Refusal> {
     for (_, member) in nodes {
         let _: DefragmentResponse = ask(env, *member, method::DEFRAGMENT, &DefragmentRequest {}).await?;
     }
@@ -108,11 +122,11 @@ async fn transfer(
     leader: Option<NodeId>,
     wanted: NodeId,
     members: &[(NodeId, MemberId)],
-) -> Result<String, String> {
-    let leader = leader.ok_or("nobody leads")?;
+) -> Result<String, Refusal> {
+    let leader = leader.ok_or_else(|| Refusal::from("nobody leads".to_owned()))?;
     let place = |node| members.iter().position(|(known, _)| *known == node);
     let (Some(from), Some(mut to)) = (place(leader), place(wanted)) else {
-        return Err("the leader is no member".to_owned());
+        return Err(Refusal::from("the leader is no member".to_owned()));
     };
     if from == to {
         to = (to + 1) % members.len();
@@ -124,12 +138,47 @@ async fn transfer(
     Ok(format!("{} handed leadership to {}", members[from].0, members[to].0))
 }
 
-async fn ask<M: Message + Default>(
+/// Why there is no answer.
+#[derive(Clone, Debug)]
+pub(super) struct Refusal {
+    text: String,
+    was_not_executed: bool,
+}
+
+impl Refusal {
+    /// Whether it is this one.
+    pub(super) fn is(&self, error: &ApiError) -> bool {
+        self.text == error.text
+    }
+
+    /// Whether nobody has executed the request, or ever will.
+    pub(super) fn was_not_executed(&self) -> bool {
+        self.was_not_executed
+    }
+}
+
+impl From<String> for Refusal {
+    fn from(text: String) -> Self {
+        Self {
+            text,
+            was_not_executed: false,
+        }
+    }
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// Asks a member, as a client would.
+pub(super) async fn ask<M: Message + Default>(
     env: &SimEnv,
     member: MemberId,
     method: &'static str,
     message: &impl Message,
-) -> Result<M, String> {
+) -> Result<M, Refusal> {
     let request = Request {
         operation: 0,
         within: ANSWER_WITHIN,
@@ -139,10 +188,13 @@ async fn ask<M: Message + Default>(
         .transport()
         .call(member, method, request.encode(), ANSWER_WITHIN)
         .await;
-    let answer = answer.map_err(|error| error.to_string())?;
+    let answer = answer.map_err(|error| Refusal {
+        text: error.to_string(),
+        was_not_executed: matches!(error, CallError::Refused(_)),
+    })?;
     match wire::decode_answer(answer) {
-        Some(Ok(message)) => M::decode(message).map_err(|error| error.to_string()),
-        Some(Err(error)) => Err(error.text),
-        None => Err("the answer cannot be read".to_owned()),
+        Some(Ok(message)) => M::decode(message).map_err(|error| Refusal::from(error.to_string())),
+        Some(Err(error)) => Err(Refusal::from(error.text)),
+        None => Err(Refusal::from("the answer cannot be read".to_owned())),
     }
 }
