@@ -349,7 +349,7 @@ impl Work<'_> {
         request: &impl prost::Message,
     ) -> Result<M, Refusal> {
         let members = self.operator.roster.members();
-        let leader = self.operator.lives.leader().filter(|_| attempt % 2 == 0);
+        let leader = self.operator.lives.leader().filter(|_| attempt.is_multiple_of(2));
         let next = members.values().nth(attempt as usize % members.len().max(1));
         let asked = leader.and_then(|leader| members.get(&leader)).or(next);
         let Some(asked) = asked else {
