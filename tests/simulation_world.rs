@@ -161,7 +161,7 @@ fn what_cannot_be_replayed_is_refused_by_name_and_version() {
     for verb in ["replay", "shrink"] {
         let said = refused(verb);
         assert!(
-            said.contains("tribunal-simulation has version 99; this program reads version 1"),
+            said.contains("tribunal-simulation has version 99; this program reads version 2"),
             "{said}"
         );
     }

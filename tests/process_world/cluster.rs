@@ -256,7 +256,10 @@ async fn an_isolated_leader_is_replaced_and_comes_back() {
     assert_eq!(alone.term, old_term, "it has heard of nothing");
 
     run.stop(&fault, &[old]).await;
-    assert!(run.term(old).await > old_term);
+    let heard = async { while run.term(old).await <= old_term {} };
+    tokio::time::timeout(BOUND, heard)
+        .await
+        .expect("it hears of the new term");
     assert_eq!(run.cluster.unexpected_exits(), []);
     run.end().await;
 }

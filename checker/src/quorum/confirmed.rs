@@ -1,6 +1,7 @@
 //! Reads are confirmed: whoever names the index for a linearizable read was elected in this life, has committed an
-//! entry of its own term or names one (the read then waits for its commit), and got answers to messages that it sent after the read had arrived from a majority of each
-//! set of voters; and who answers the read got its index from such a leader, after the read had arrived.
+//! entry of its own term or names one (the read then waits for its commit), and got answers to messages that it sent
+//! after the read had arrived from a majority of each set of voters; and who answers the read got its index from such a
+//! leader, after the read had arrived.
 //!
 //! Source: Raft dissertation §6.4; etcd #20418 for what happens otherwise. Evidence: arrivals of reads, answers of
 //! followers with the time of the message (the leader's own monotonic clock, which only it compares), indexes named.

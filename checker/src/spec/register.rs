@@ -7,8 +7,8 @@
 //! | `cas` | `{"key":"k3","expect":5,"value":17}`, `expect` null for *absent* | `{"swapped":true}`, or `{"swapped":false,"actual":9}` |
 //! | `delete` | `{"key":"k3"}` | `{"deleted":true}`, or `{"deleted":false}` where there was none |
 //!
-//! A value is a whole number or a text; a register holds null until it is written, and after it was deleted. A compare that does not hold
-//! is an operation that ended ok and read `actual`.
+//! A value is a whole number or a text; a register holds null until it is written, and after it was deleted. A compare
+//! that does not hold is an operation that ended ok and read `actual`.
 //!
 //! ```
 //! use tribunal_checker::spec::{Register, Spec, register::{Action, Op, Ret}};
@@ -143,7 +143,9 @@ impl Spec for Register {
                 to: value.clone(),
             },
             (Action::Cas { .. }, Some(Ret::Differs(actual))) => Class::Read(Some(actual.clone())),
-            (Action::Delete, None | Some(Ret::Deleted(true))) => Class::Write(Value::Null),
+            (Action::Delete, None) => Class::Write(Value::Null),
+            // It has seen that there was something, not what: no class says so much.
+            (Action::Delete, Some(Ret::Deleted(true))) => Class::Opaque,
             (Action::Delete, Some(Ret::Deleted(false))) => Class::Read(Some(Value::Null)),
             _ => Class::Opaque,
         }

@@ -71,6 +71,17 @@ pub(super) struct Link<E: Env> {
 }
 
 impl<E: Env> Link<E> {
+    /// The member has answered, under this leader, something that was sent at `sent`; told if a read may wait for it.
+    fn confirmed(&self, term: Term, sent: Duration) {
+        if self.reads.are_waiting() {
+            self.env.record(Evidence::Confirmed {
+                by: self.target,
+                term,
+                sent_ns: u64::try_from(sent.as_nanos()).unwrap_or(u64::MAX),
+            });
+        }
+    }
+
     /// Calls and decodes; a remote failure counts as no answer, since nothing is known of what it did.
     async fn call<Q: Serialize, A: DeserializeOwned>(
         &self,
@@ -174,12 +185,8 @@ impl<E: Env> RaftNetworkV2<Types<E>> for Link<E> {
         let answer = self
             .call(wire::APPEND, RPCTypes::AppendEntries, &request, within)
             .await?;
-        if self.reads.are_waiting() && !matches!(answer, AppendEntriesResponse::HigherVote(_)) {
-            self.env.record(Evidence::Confirmed {
-                by: self.target,
-                term,
-                sent_ns: u64::try_from(sent.as_nanos()).unwrap_or(u64::MAX),
-            });
+        if !matches!(answer, AppendEntriesResponse::HigherVote(_)) {
+            self.confirmed(term, sent);
         }
         Ok(answer)
     }
@@ -208,9 +215,16 @@ impl<E: Env> RaftNetworkV2<Types<E>> for Link<E> {
         cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         option: RPCOption,
     ) -> Result<SnapshotResponse<Types<E>>, StreamingError<Types<E>>> {
+        let sent = self.env.clock().monotonic();
         let send = self.send_snapshot(vote, &snapshot.snapshot, option.hard_ttl());
         match E::Runtime::select2(send, cancel).await {
-            Select2::First(answer) => answer,
+            Select2::First(answer) => {
+                // For openraft the answer confirms the leader as of the beginning, as one to a heartbeat does.
+                if answer.as_ref().is_ok_and(|answer| answer.vote <= vote) {
+                    self.confirmed(Term(vote.leader_id.term), sent);
+                }
+                answer
+            }
             Select2::Second(closed) => Err(StreamingError::Closed(closed)),
         }
     }
