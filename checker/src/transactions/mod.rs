@@ -1,10 +1,10 @@
 //! Judges transactions: which dependencies among them are certain, and whether they run in a circle.
 //!
-//! A transaction is a few steps on keys, and its keys hold lists ([`lists`]: append and read) or registers
-//! ([`registers`]: write and read). From what was read follows who wrote before whom, who read from whom, and who missed
+//! A transaction is a few steps on keys, and its keys hold lists (`lists`: append and read) or registers
+//! (`registers`: write and read). From what was read follows who wrote before whom, who read from whom, and who missed
 //! what another one wrote; with what each client did in order, and what had ended before what began, that is a graph
-//! ([`graph`]). A circle in it is an anomaly, named by its steps ([`circles`]), and each model of isolation forbids some
-//! ([`Consistency::forbids`]). Other anomalies need no circle ([`direct`]). The names and the method are those of Adya
+//! (`graph`). A circle in it is an anomaly, named by its steps (`circles`), and each model of isolation forbids some
+//! ([`Consistency::forbids`]). Other anomalies need no circle (`direct`). The names and the method are those of Adya
 //! (1999) and of Kingsbury and Alvaro (Elle, VLDB 2020).
 //!
 //! Work and memory are linear in the number of steps and of elements that were read, while nothing is wrong; what is

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! This is [`crate::import::jepsen`] turned around. Operations with a key become `[key value]`, as Jepsen's independent tests
-//! have them. Knossos judges one object and knows no keys: [`write`] given a key writes the operations under it alone, and
+//! have them. Knossos judges one object and knows no keys: [`write()`] given a key writes the operations under it alone, and
 //! their values without it.
 //!
 //! A compare-and-set that did not hold and says what was found is written as the read that it is, since `:fail` means *did not happen* and would say
