@@ -43,7 +43,12 @@ impl Property for AcknowledgedOnQuorum {
             let configuration = view.node(scene.moment.node)?.configuration()?;
             let is_new = self.committed_by.last().is_none_or(|(_, known)| known != configuration);
             if is_new && !view.committed().covers(*index) {
-                self.committed_by.push((*index, configuration.clone()));
+                // One commit covers all entries since the one before, and this configuration counted for each of them.
+                let first = view
+                    .committed()
+                    .last()
+                    .map_or(LogIndex(0), |(last, ..)| LogIndex(last.0 + 1));
+                self.committed_by.push((first, configuration.clone()));
                 if self.committed_by.len() > CONFIGURATIONS_MAX {
                     self.committed_by.remove(0);
                 }

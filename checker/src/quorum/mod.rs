@@ -373,3 +373,5 @@ fn holders_text(configuration: &Configuration, view: &View, mut holds: impl FnMu
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_members;

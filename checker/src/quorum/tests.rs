@@ -9,7 +9,7 @@ use tribunal_history::{Evidence, Incarnation, LogIndex, MemberId, NodeId, Revisi
 use super::{Auditor, DurableLog, Moment, NoWitness, Scope, Witness};
 
 /// A cluster of n1, n2, n3 with members 11, 12, 13, and the events that it tells an auditor.
-struct Cluster {
+pub(super) struct Cluster {
     auditor: Auditor,
     lives: BTreeMap<u16, u32>,
     time_ns: u64,
@@ -31,7 +31,7 @@ fn position(index: u64, term: u64) -> Position {
     }
 }
 
-fn voters(nodes: &[u16]) -> Configuration {
+pub(super) fn voters(nodes: &[u16]) -> Configuration {
     Configuration {
         voters: vec![nodes.iter().map(|node| member(*node)).collect()],
         learners: Vec::new(),
@@ -48,7 +48,7 @@ impl Cluster {
     }
 
     /// Founded: all have entry 0, the configuration, and n1 leads term 1 and has committed its blank entry 1.
-    fn founded() -> Self {
+    pub(super) fn founded() -> Self {
         let mut cluster = Self::silent(Scope::Exact);
         for node in 1..=3 {
             cluster.boot(node, None, None);
@@ -75,7 +75,7 @@ impl Cluster {
         cluster
     }
 
-    fn say(&mut self, node: u16, evidence: Evidence) {
+    pub(super) fn say(&mut self, node: u16, evidence: Evidence) {
         self.say_with(node, evidence, &mut NoWitness);
     }
 
@@ -90,7 +90,7 @@ impl Cluster {
         self.auditor.hear(moment, &evidence, witness);
     }
 
-    fn boot(&mut self, node: u16, vote: Option<Ballot>, last: Option<Position>) {
+    pub(super) fn boot(&mut self, node: u16, vote: Option<Ballot>, last: Option<Position>) {
         if let Some(life) = self.lives.get_mut(&node) {
             *life += 1;
         } else {
@@ -126,7 +126,7 @@ impl Cluster {
         self.vote(node, node, term, true);
     }
 
-    fn persist(&mut self, node: u16, from: u64, to: u64, term: u64) {
+    pub(super) fn persist(&mut self, node: u16, from: u64, to: u64, term: u64) {
         self.say(
             node,
             Evidence::Persist {
@@ -139,7 +139,7 @@ impl Cluster {
         );
     }
 
-    fn commit(&mut self, node: u16, index: u64, term: u64) {
+    pub(super) fn commit(&mut self, node: u16, index: u64, term: u64) {
         self.say(
             node,
             Evidence::Commit {
@@ -162,7 +162,7 @@ impl Cluster {
         );
     }
 
-    fn ack(&mut self, node: u16, index: u64, term: u64, operation: u64) {
+    pub(super) fn ack(&mut self, node: u16, index: u64, term: u64, operation: u64) {
         self.say(
             node,
             Evidence::Ack {
@@ -225,12 +225,12 @@ impl Cluster {
     }
 
     #[track_caller]
-    fn is_healthy(&self) {
+    pub(super) fn is_healthy(&self) {
         assert_eq!(self.auditor.findings(), [], "the cluster is healthy");
     }
 
     /// The properties that are broken, in the order in which they were.
-    fn broken(&self) -> Vec<&str> {
+    pub(super) fn broken(&self) -> Vec<&str> {
         let findings = self.auditor.findings();
         findings.iter().map(|finding| finding.property.as_str()).collect()
     }
