@@ -8,6 +8,7 @@ use tribunal_history::{AnomalyClass, Blocked, DrawnOperation, Ending, Event, Fin
 
 use tribunal_history::finding::Placed;
 
+use crate::consistency::Consistency;
 use crate::linearizability::{Entry, Partition, brute};
 use crate::minimise::Minimal;
 use crate::spec::{Class, Recorded};
@@ -31,6 +32,35 @@ pub struct Case<'a, S: Recorded> {
     pub partition: &'a Partition<S>,
     /// What is left of it.
     pub minimal: &'a Minimal<S>,
+}
+
+/// A finding about a model that is no object's, such as isolation: what it is, under which key, and the sentence that says
+/// so are known already; the circumstances and the times follow from what is drawn.
+pub(crate) fn told(
+    events: &[Event],
+    model: Consistency,
+    (class, key, sentence): (AnomalyClass, Option<String>, String),
+    drawn: Vec<DrawnOperation>,
+    minimised: Minimised,
+) -> Finding {
+    let begins = drawn.iter().map(|operation| operation.invoked_ns);
+    let begun_ns = begins.clone().min().unwrap_or_default();
+    let last_ns = begins.max().unwrap_or_default();
+    let ends = drawn.iter().filter_map(|operation| operation.completed_ns);
+    Finding {
+        property: model.name().to_owned(),
+        class,
+        key,
+        sentence,
+        context: circumstances::context(events, begun_ns, begun_ns, last_ns),
+        minimised,
+        time_ns: ends.max().unwrap_or(last_ns),
+        operations: drawn,
+        state_before: Value::Null,
+        longest_legal: Vec::new(),
+        blocked: Vec::new(),
+        picture: None,
+    }
 }
 
 impl<'a, S: Recorded> Case<'a, S> {

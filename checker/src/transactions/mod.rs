@@ -16,7 +16,7 @@ use tribunal_history::operation::pair;
 use tribunal_history::{AnomalyClass, DrawnOperation, Ending, Event, Finding, Minimised, Operation, Outcome, Value};
 
 use crate::consistency::Consistency;
-use crate::explain::circumstances;
+use crate::explain;
 use crate::judge::{JudgeError, Judgement, Options};
 
 mod certificate;
@@ -414,40 +414,13 @@ impl<'a> Case<'a, '_> {
         places: &[u32],
         is_proved: bool,
     ) -> Finding {
-        let drawn: Vec<DrawnOperation> = places.iter().map(|place| self.draw(*place)).collect();
-        let begun_ns = drawn
-            .iter()
-            .map(|operation| operation.invoked_ns)
-            .min()
-            .unwrap_or_default();
-        let last_ns = drawn
-            .iter()
-            .map(|operation| operation.invoked_ns)
-            .max()
-            .unwrap_or_default();
-        let time_ns = drawn
-            .iter()
-            .filter_map(|operation| operation.completed_ns)
-            .max()
-            .unwrap_or(last_ns);
-        Finding {
-            property: self.model.name().to_owned(),
-            class,
-            key,
-            sentence,
-            context: circumstances::context(self.events, begun_ns, begun_ns, last_ns),
-            minimised: Minimised {
-                from: self.operations.len(),
-                to: drawn.len(),
-                proved_again: is_proved,
-            },
-            operations: drawn,
-            state_before: Value::Null,
-            longest_legal: Vec::new(),
-            blocked: Vec::new(),
-            time_ns,
-            picture: None,
-        }
+        let drawn = places.iter().map(|place| self.draw(*place)).collect();
+        let minimised = Minimised {
+            from: self.operations.len(),
+            to: places.len(),
+            proved_again: is_proved,
+        };
+        explain::told(self.events, self.model, (class, key, sentence), drawn, minimised)
     }
 
     fn draw(&self, place: u32) -> DrawnOperation {

@@ -9,7 +9,7 @@ use tribunal_history::{AnomalyClass, DrawnOperation, Ending, Event, Finding, Min
 
 use crate::budget::Budget;
 use crate::consistency::Consistency;
-use crate::explain::{circumstances, draw};
+use crate::explain::{self, draw};
 use crate::judge::{JudgeError, Judgement, Options, partitions};
 use crate::spec::Recorded;
 use crate::transactions;
@@ -304,7 +304,7 @@ impl Case<'_> {
             "client {} on {} at {}: {}",
             operation.process,
             operation.node,
-            crate::explain::seconds(operation.invoked_ns),
+            explain::seconds(operation.invoked_ns),
             (self.label)(operation)
         )
     }
@@ -320,31 +320,11 @@ impl Case<'_> {
         ids.sort_unstable();
         ids.dedup();
         let drawn: Vec<DrawnOperation> = ids.iter().map(|id| (self.draw)(&self.operations[*id])).collect();
-        let begins = drawn.iter().map(|operation| operation.invoked_ns);
-        let begun_ns = begins.clone().min().unwrap_or_default();
-        let last_ns = begins.max().unwrap_or_default();
-        let time_ns = drawn
-            .iter()
-            .filter_map(|operation| operation.completed_ns)
-            .max()
-            .unwrap_or(last_ns);
-        Finding {
-            property: self.model.name().to_owned(),
-            class,
-            key,
-            sentence,
-            context: circumstances::context(self.events, begun_ns, begun_ns, last_ns),
-            minimised: Minimised {
-                from: self.operations.len(),
-                to: drawn.len(),
-                proved_again: is_proved,
-            },
-            operations: drawn,
-            state_before: Value::Null,
-            longest_legal: Vec::new(),
-            blocked: Vec::new(),
-            time_ns,
-            picture: None,
-        }
+        let minimised = Minimised {
+            from: self.operations.len(),
+            to: drawn.len(),
+            proved_again: is_proved,
+        };
+        explain::told(self.events, self.model, (class, key, sentence), drawn, minimised)
     }
 }
