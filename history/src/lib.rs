@@ -12,6 +12,7 @@ pub mod event;
 pub mod evidence;
 pub mod export;
 pub mod fault;
+mod fields;
 pub mod finding;
 pub mod follow;
 pub mod id;
@@ -33,6 +34,7 @@ pub use evidence::Evidence;
 pub use fault::{
     ClockEffect, Direction, DiskEffect, Fault, FaultKind, LinkEffect, Moment, Outage, Schedule, Select, Step,
 };
+pub use fields::Fields;
 pub use finding::{AnomalyClass, Blocked, DrawnOperation, Finding, Minimised};
 pub use follow::{Declared, FollowedSummary};
 pub use id::{Incarnation, LogIndex, MemberId, NodeId, ProcessId, Revision, Seq, Term};

@@ -30,6 +30,8 @@ pub struct SimulatedPlan {
     pub clients: u32,
     /// How many keys they use.
     pub keys: u32,
+    /// How long their longest values are, in bytes.
+    pub value_bytes: u32,
     /// Operations in a thousand seconds, all clients together.
     pub rate_milli: u64,
     /// Length of the phase under faults.
@@ -55,7 +57,7 @@ pub struct SimulatedPlan {
 
 impl Record for SimulatedPlan {
     const FORMAT: &'static str = "tribunal-simulation";
-    const VERSION: u32 = 2;
+    const VERSION: u32 = 3;
 }
 
 /// How the simulated world behaves without any fault, and how the store is set up in it. Times are in microseconds,
@@ -99,6 +101,8 @@ pub struct Weather {
     pub points_seldom_ppm: u32,
     /// The most that a node's clocks run fast or slow; each node draws its own rate.
     pub drift_max_ppm: u32,
+    /// The most that a node's clocks are ahead when it begins, in milliseconds; each node draws its own.
+    pub skew_max_ms: u32,
 }
 
 /// What became of a simulated run beside its history (`trace.json`).

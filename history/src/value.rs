@@ -1,10 +1,11 @@
 //! What an operation carries, open to any store: a small JSON-like value that a specification parses.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::fields::Fields;
 
 /// Input or output of an operation. Serialized as plain JSON; floating-point numbers are refused, since
 /// equality decides verdicts.
@@ -22,18 +23,13 @@ pub enum Value {
     /// Several values in order.
     List(Vec<Value>),
     /// Named values, in the order of their names.
-    Map(BTreeMap<String, Value>),
+    Map(Fields),
 }
 
 impl Value {
     /// A map from pairs.
     pub fn map<const N: usize>(pairs: [(&str, Value); N]) -> Self {
-        Self::Map(
-            pairs
-                .into_iter()
-                .map(|(name, value)| (name.to_owned(), value))
-                .collect(),
-        )
+        Self::Map(pairs.into_iter().collect())
     }
 
     /// The value under `name`, if this is a map that has it.
@@ -199,16 +195,17 @@ impl<'de> Visitor<'de> for ValueVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
-        let mut map = BTreeMap::new();
-        while let Some((name, value)) = access.next_entry::<String, Value>()? {
-            if map.contains_key(&name) {
-                return Err(serde::de::Error::custom(format!(
-                    "the name {name:?} stands twice in one map"
-                )));
-            }
-            map.insert(name, value);
+        let mut pairs = Vec::new();
+        while let Some(pair) = access.next_entry::<Box<str>, Value>()? {
+            pairs.push(pair);
         }
-        Ok(Value::Map(map))
+        pairs.sort_by(|(before, _), (after, _)| before.cmp(after));
+        if let Some([(name, _), _]) = pairs.array_windows().find(|[before, after]| before.0 == after.0) {
+            return Err(serde::de::Error::custom(format!(
+                "the name {name:?} stands twice in one map"
+            )));
+        }
+        Ok(Value::Map(pairs.into_iter().collect()))
     }
 }
 

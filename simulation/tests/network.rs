@@ -319,6 +319,29 @@ fn a_slow_link_takes_its_time() {
     assert!(took > Duration::from_millis(130), "{took:?}");
 }
 
+/// What is sent to a slow link is dropped when too much waits already, and the link is an usual one soon after.
+#[test]
+fn a_slow_link_keeps_little_back() {
+    let mut pair = Pair::new(1);
+    pair.set(P1, P2, |link| link.bytes_per_second = Some(100));
+    let env = pair.env();
+    let calls = async {
+        let body = Bytes::from(vec![b'x'; 936]);
+        let calls = (0..20).map(|_| {
+            let (env, body) = (env.clone(), body.clone());
+            async move { env.transport().call(M2, "echo", body, SECOND).await }
+        });
+        futures_util::future::join_all(calls).await
+    };
+    let answers = pair.simulation.run_until(SECOND * 60, calls).expect("no panic");
+    assert!(answers.iter().all(Result::is_err), "a thousand bytes take ten seconds");
+    assert_eq!(pair.world.link_counters(P1, P2).lost, 18);
+    pair.set(P1, P2, |link| link.bytes_per_second = None);
+    pair.simulation.run_for(SECOND).expect("no panic");
+    let (answer, took) = pair.call("echo", "soon");
+    assert!(answer.is_ok() && took < SECOND / 10, "{took:?}");
+}
+
 #[test]
 fn a_stream_keeps_order_over_a_lossy_link_and_closes_in_good_order() {
     let mut pair = Pair::new(1);

@@ -121,6 +121,7 @@ impl<W: World, P: Progress + ?Sized> Phases<'_, W, P> {
             } else {
                 Mix::default()
             },
+            value_bytes: self.plan.value_bytes,
             ..RegisterSettings::default()
         };
         let (env, client) = self.world.client(number, node);

@@ -29,6 +29,8 @@ pub struct Plan {
     pub workload: Workload,
     /// How many keys the workload uses.
     pub keys: u32,
+    /// How long its longest values are, in bytes; 0 for no longer than what tells them apart.
+    pub value_bytes: u32,
     /// How many clients work at a time, spread over the nodes.
     pub clients: u32,
     /// Operations a second, all clients together.

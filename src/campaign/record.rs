@@ -33,6 +33,7 @@ pub fn of(plan: &Plan, schedule: &Schedule) -> Option<SimulatedPlan> {
         nodes: plan.nodes,
         clients: plan.clients,
         keys: plan.keys,
+        value_bytes: plan.value_bytes,
         rate_milli: (plan.rate * 1e3).round() as u64,
         time_limit_ms: millis(plan.time_limit),
         op_timeout_ms: millis(plan.op_timeout),
@@ -75,6 +76,7 @@ pub fn apply(record: &SimulatedPlan, plan: &mut Plan) -> anyhow::Result<()> {
     plan.nodes = record.nodes;
     plan.clients = record.clients;
     plan.keys = record.keys.max(1);
+    plan.value_bytes = record.value_bytes;
     plan.rate = record.rate_milli.max(1) as f64 / 1e3;
     plan.time_limit = Duration::from_millis(record.time_limit_ms);
     plan.op_timeout = Duration::from_millis(record.op_timeout_ms.max(1));

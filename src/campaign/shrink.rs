@@ -21,6 +21,8 @@ use tribunal_history::{
     AnomalyClass, Event, Finding, Outcome, PropertyClass, Report, Schedule, Seq, SimulatedPlan, Step, Weather,
 };
 
+use crate::world::simulation::swarm::calm;
+
 /// Everything is gone through so often at most, as long as it helps and there is time.
 const ROUNDS_MAX: u32 = 8;
 
@@ -39,6 +41,9 @@ const AFTER_FINDING_MS: u64 = 500;
 
 /// How long before the finding its cause may lie: one after the other is tried, in milliseconds.
 const BEFORE_FINDING_MS: [u64; 4] = [2_000, 4_000, 8_000, 16_000];
+
+/// Entries between snapshots that are tried where a run has more: what needs a snapshot needs so many operations.
+const SNAPSHOT_COUNTS: [u64; 4] = [2, 5, 12, 30];
 
 /// A run, as far as shrinking looks at it.
 #[derive(Clone, Debug)]
@@ -147,9 +152,11 @@ pub fn shrink(
         tried: first.clone(),
     };
     shrinker.trim();
+    shrinker.guess_snapshots();
     shrinker.guess_beginning();
     for _ in 0..ROUNDS_MAX {
         let left = shrinker.size();
+        shrinker.guess_snapshots();
         shrinker.guess_operations();
         shrinker.guess_steps();
         shrinker.steps();
@@ -302,6 +309,34 @@ impl<R: FnMut(&SimulatedPlan, &str) -> Option<Tried>> Shrinker<R> {
         }
     }
 
+    /// Snapshots after fewer entries, and a log that is purged up to them.
+    fn guess_snapshots(&mut self) {
+        let weather = self.plan.weather.clone();
+        if weather.snapshot_count >= calm().snapshot_count {
+            return;
+        }
+        for snapshot_count in SNAPSHOT_COUNTS {
+            if snapshot_count >= weather.snapshot_count {
+                return;
+            }
+            for entries_kept in [0, snapshot_count] {
+                let weather = Weather {
+                    snapshot_count,
+                    entries_kept,
+                    ..weather.clone()
+                };
+                let candidate = SimulatedPlan {
+                    weather,
+                    ..self.plan.clone()
+                };
+                if self.take_under_some_seed(&candidate) {
+                    self.trim();
+                    return;
+                }
+            }
+        }
+    }
+
     /// Nothing that came long before the finding: a run in which nothing happens at first is a quick one.
     fn guess_beginning(&mut self) {
         let Some(found_ms) = self.found_ms() else { return };
@@ -431,9 +466,14 @@ impl<R: FnMut(&SimulatedPlan, &str) -> Option<Tried>> Shrinker<R> {
         }
     }
 
-    /// Calmer weather, one part at a time: what is as in calm weather has nothing to do with it.
+    /// Short values and calmer weather, one part at a time: what is as in calm weather has nothing to do with it.
     fn weather(&mut self) {
-        let calm = crate::world::simulation::swarm::calm();
+        let calm = calm();
+        let short = SimulatedPlan {
+            value_bytes: 0,
+            ..self.plan.clone()
+        };
+        self.take(short);
         let all = SimulatedPlan {
             weather: calm.clone(),
             ..self.plan.clone()
@@ -456,7 +496,7 @@ impl<R: FnMut(&SimulatedPlan, &str) -> Option<Tried>> Shrinker<R> {
 }
 
 /// Parts of the weather that are made calm at a time.
-const PARTS: [fn(&mut Weather, &Weather); 7] = [
+const PARTS: [fn(&mut Weather, &Weather); 8] = [
     |weather, calm| {
         weather.delay_min_us = calm.delay_min_us;
         weather.delay_max_us = calm.delay_max_us;
@@ -478,6 +518,7 @@ const PARTS: [fn(&mut Weather, &Weather); 7] = [
         weather.points_seldom_ppm = calm.points_seldom_ppm;
     },
     |weather, calm| weather.drift_max_ppm = calm.drift_max_ppm,
+    |weather, calm| weather.skew_max_ms = calm.skew_max_ms,
 ];
 
 /// An operation that a client issued.

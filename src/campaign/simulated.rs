@@ -81,6 +81,8 @@ pub fn run(
             until: None,
         },
     );
+    // What it holds is not needed any more, and what follows takes as much.
+    drop(simulation);
     let path = dir.path().join(record::TRACE_FILE);
     ended.summary.save(&path).map_err(RunError::write(path))?;
     let report = files::end(plan, &dir, &schedule, &recorder, &ended.seen, policy, shown)?;
@@ -152,6 +154,7 @@ fn look_until<P: Progress + ?Sized>(
     let recorder = Recorder::in_memory(Box::new(clock(&simulation)), plan.lanes());
     let shown = watched.shown;
     let ended = simulate(plan, &schedule, &mut simulation, &recorder, watched);
+    drop(simulation);
     shown.stage(Stage::Check);
     recorder.phase(Phase::End);
     let clients = recorder.clients();

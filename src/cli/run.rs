@@ -21,6 +21,9 @@ use crate::campaign::{Defendant, Plan, RunError, record};
 use crate::world::process::System;
 use crate::world::simulation::swarm::{self, Shape};
 
+/// Longest values that can be asked for: far from the 1.5 MiB that a request to etcd may have by default.
+const VALUE_BYTES_MAX: i64 = 1 << 16;
+
 /// Flags of `tribunal run`.
 #[derive(Clone, Debug, Args)]
 pub struct RunArgs {
@@ -40,6 +43,10 @@ pub struct RunArgs {
     /// Keys that the workload uses [default: 10, in simulation drawn from the seed]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     keys: Option<u32>,
+    /// Bytes of the longest values; the others have an eighth of that, two eighths and so on [default: 0, the number
+    /// itself; in simulation drawn from the seed]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(0..=VALUE_BYTES_MAX), value_name = "BYTES")]
+    value_bytes: Option<u32>,
     /// Clients that work at a time: a number, or one for each node such as 4n [default: 4n, in simulation 5]
     #[arg(long, value_parser = per_node, value_name = "CLIENTS")]
     concurrency: Option<PerNode>,
@@ -98,7 +105,7 @@ pub struct RunArgs {
     #[arg(long)]
     keep_data: bool,
     /// Take the settings of an earlier run, given by its run directory
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["world", "system", "nodes", "workload", "seed", "defect", "nemesis", "time_limit", "concurrency", "rate", "keys"])]
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["world", "system", "nodes", "workload", "seed", "defect", "nemesis", "time_limit", "concurrency", "rate", "keys", "value_bytes"])]
     from: Option<PathBuf>,
     /// Run it so many times, and say how often it was violated
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000), value_name = "TIMES")]
@@ -356,6 +363,7 @@ impl RunArgs {
         let Shape {
             nodes,
             keys,
+            value_bytes,
             heartbeat,
             election,
         } = self.shape(seed);
@@ -395,6 +403,7 @@ impl RunArgs {
             nodes,
             workload,
             keys,
+            value_bytes,
             clients: self.concurrency().resolve(nodes),
             rate,
             time_limit,
@@ -434,6 +443,7 @@ impl RunArgs {
             WorldName::Process => Shape {
                 nodes: 3,
                 keys: 10,
+                value_bytes: 0,
                 heartbeat: Duration::from_millis(100),
                 election: Duration::from_millis(500),
             },
@@ -442,6 +452,7 @@ impl RunArgs {
         Shape {
             nodes: self.nodes.unwrap_or(default.nodes),
             keys: self.keys.unwrap_or(default.keys),
+            value_bytes: self.value_bytes.unwrap_or(default.value_bytes),
             heartbeat: self.heartbeat_interval.unwrap_or(default.heartbeat),
             election: self.election_timeout.unwrap_or(default.election),
         }
@@ -493,6 +504,7 @@ impl RunArgs {
                 let shape = self.shape(seed);
                 add("nodes", shape.nodes.to_string());
                 add("keys", shape.keys.to_string());
+                add("value-bytes", shape.value_bytes.to_string());
                 add("heartbeat-interval", time(shape.heartbeat));
                 add("election-timeout", time(shape.election));
                 if self.system == "builtin" {
@@ -505,6 +517,7 @@ impl RunArgs {
                 let given = [
                     ("nodes", self.nodes.map(|nodes| nodes.to_string())),
                     ("keys", self.keys.map(|keys| keys.to_string())),
+                    ("value-bytes", self.value_bytes.map(|bytes| bytes.to_string())),
                     ("heartbeat-interval", self.heartbeat_interval.map(time)),
                     ("election-timeout", self.election_timeout.map(time)),
                 ];

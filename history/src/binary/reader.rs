@@ -1,6 +1,5 @@
 //! Reads events from blocks.
 
-use std::collections::BTreeMap;
 use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
@@ -12,6 +11,7 @@ use super::{
     NAMED_TEXT_BYTES_MAX, VERSION, block, has, kind, tag,
 };
 use crate::event::{Cause, Completion, Event, Invocation, Phase, PhaseEvent};
+use crate::fields::Fields;
 use crate::id::{MemberId, NodeId, ProcessId, Revision, Seq, Term};
 use crate::jsonl::{Header, LINE_BYTES_MAX};
 use crate::record::Record as _;
@@ -535,7 +535,7 @@ impl<'a> Decoder<'a> {
             tag::MAP => {
                 let count = self.count()?;
                 if !matches!(into, Value::Map(_)) {
-                    *into = Value::Map(BTreeMap::new());
+                    *into = Value::Map(Fields::new());
                 }
                 let Value::Map(map) = into else {
                     return Err("expected a map".into());
@@ -548,13 +548,13 @@ impl<'a> Decoder<'a> {
     }
 
     /// Reads a map into the place of another. The most common case by far is one with the same names.
-    fn map(&mut self, depth: usize, count: usize, map: &mut BTreeMap<String, Value>) -> Result<(), What> {
+    fn map(&mut self, depth: usize, count: usize, map: &mut Fields) -> Result<(), What> {
         let mut place = 0;
         let mut differs = None;
         if map.len() == count {
-            for (name, value) in map.iter_mut() {
+            for (name, value) in map.list() {
                 let found = self.text()?;
-                if name != found {
+                if &**name != found {
                     differs = Some(found);
                     break;
                 }
@@ -565,20 +565,20 @@ impl<'a> Decoder<'a> {
                 return Ok(());
             }
         }
-        let mut made: BTreeMap<String, Value> = std::mem::take(map).into_iter().take(place).collect();
+        let made = map.list();
+        made.truncate(place);
         while made.len() < count {
             let name = match differs.take() {
                 Some(name) => name,
                 None => self.text()?,
             };
-            if made.last_key_value().is_some_and(|(last, _)| last.as_str() >= name) {
+            if made.last().is_some_and(|(last, _)| &**last >= name) {
                 return Err("expected the names of a map in their order, each once".into());
             }
             let mut value = Value::Null;
             self.value(depth + 1, &mut value)?;
-            made.insert(name.to_owned(), value);
+            made.push((name.into(), value));
         }
-        *map = made;
         Ok(())
     }
 

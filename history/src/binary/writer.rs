@@ -274,7 +274,7 @@ impl<W: Write> Writer<W> {
             Value::Map(map) => {
                 self.block.push(tag::MAP);
                 put_number(&mut self.block, map.len() as u64);
-                for (name, value) in map {
+                for (name, value) in map.iter() {
                     self.put_text(name)?;
                     self.put_value(value, depth + 1)?;
                 }

@@ -142,7 +142,7 @@ fn value(operation: &Operation, is_end: bool) -> Value {
                 None if others.is_empty() => Value::Null,
                 // More than Jepsen has a place for.
                 value => {
-                    others.extend(value.map(|value| ("value".to_owned(), value)));
+                    others.extend(value.map(|value| ("value", value)));
                     Value::Map(others)
                 }
             }
@@ -197,7 +197,7 @@ fn put(value: &Value, out: &mut String) {
                 if place > 0 {
                     out.push_str(", ");
                 }
-                put(&Value::Text(name.clone()), out);
+                put(&Value::from(name), out);
                 out.push(' ');
                 put(value, out);
             }

@@ -20,6 +20,7 @@ use std::collections::BTreeMap;
 
 use super::edn::{Edn, Position};
 use crate::event::{Cause, CauseCode, Completion, Ending, Event, Invocation};
+use crate::fields::Fields;
 use crate::id::{NodeId, ProcessId, Seq};
 use crate::value::Value;
 
@@ -266,9 +267,9 @@ const GIVES: [&str; 8] = [
 ];
 
 fn input(row: &Row) -> Result<Value, RowError> {
-    let mut fields: BTreeMap<String, Value> = BTreeMap::new();
+    let mut fields = Fields::new();
     if let Some(key) = &row.key {
-        fields.insert("key".to_owned(), Value::Text(plain(key)));
+        fields.insert("key", Value::Text(plain(key)));
     }
     match row.function.as_str() {
         "cas" => {
@@ -284,17 +285,17 @@ fn input(row: &Row) -> Result<Value, RowError> {
                     format!("expected [expected new] as :value of :cas, found {}", row.value),
                 );
             };
-            fields.insert("expect".to_owned(), value_of(expect));
-            fields.insert("value".to_owned(), value_of(value));
+            fields.insert("expect", value_of(expect));
+            fields.insert("value", value_of(value));
         }
         "write" => {
-            fields.insert("value".to_owned(), value_of(&row.value));
+            fields.insert("value", value_of(&row.value));
         }
         // What a read expects to find is not asked of the store.
         "read" | "get" | "dequeue" | "generate" => {}
         _ if row.value == Edn::Nil => {}
         _ => {
-            fields.insert("value".to_owned(), value_of(&row.value));
+            fields.insert("value", value_of(&row.value));
         }
     }
     Ok(if fields.is_empty() {

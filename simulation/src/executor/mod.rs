@@ -499,6 +499,7 @@ impl Kernel {
             self.ready.clear();
             self.silence();
             if tasks.is_empty() && timers.is_empty() && programs.is_empty() && services.is_empty() {
+                lock(&self.disks).clear();
                 return;
             }
             for task in tasks {

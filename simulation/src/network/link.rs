@@ -14,6 +14,10 @@ use crate::place::Place;
 /// A stream's message that is lost arrives so much later, in nanoseconds: TCP's least time before it sends again.
 const RETRANSMISSION: u64 = 200_000_000;
 
+/// The most that waits in front of a slow link, in nanoseconds of its own time, as in the queue of a router: what comes
+/// when it is full is dropped. So a link that is slow no longer is soon an usual one.
+const QUEUE_MAX: u64 = 1_000_000_000;
+
 /// The most that a copy of a call is late, in nanoseconds: something on the way kept it, or sent it again. As often as
 /// so late it is at most half of that late, or a quarter, and so on: soon enough to meet the call itself, or so late that
 /// much has happened since.
@@ -172,9 +176,17 @@ impl Link {
         let sending = settings
             .bytes_per_second
             .map_or(0, |rate| size.saturating_mul(1_000_000_000) / rate.max(1));
-        self.busy_until = self.busy_until.max(now).saturating_add(sending);
+        let is_full = self.busy_until.saturating_sub(now) > QUEUE_MAX;
+        if !is_full {
+            self.busy_until = self.busy_until.max(now).saturating_add(sending.min(QUEUE_MAX));
+        }
+        // What takes longer than the queue lasts shares the link: the calls behind it do not wait for its end.
+        let rest = sending.saturating_sub(QUEUE_MAX);
         let mut at = self.busy_until.saturating_add(delay);
-        if is_lost {
+        if is_ordered {
+            at = at.saturating_add(rest);
+        }
+        if is_lost || is_full {
             self.counters.lost += 1;
             if !is_ordered {
                 return Way::Lost;
@@ -188,6 +200,9 @@ impl Link {
             // Never in the same instant, in which the order of the tasks that take them would be drawn.
             at = at.max(self.last_arrival.saturating_add(1));
             self.last_arrival = at;
+        }
+        if !is_ordered {
+            at = at.saturating_add(rest);
         }
         let copy = is_copied && matches!(packet, Packet::Request { .. });
         self.counters.duplicated += u64::from(copy);

@@ -77,6 +77,9 @@ pub struct Passed {
     /// Keys that the workload uses [default: drawn from the seed]
     #[arg(long)]
     keys: Option<String>,
+    /// Bytes of the longest values [default: drawn from the seed]
+    #[arg(long, value_name = "BYTES")]
+    value_bytes: Option<String>,
     /// Clients that work at a time
     #[arg(long, value_name = "CLIENTS")]
     concurrency: Option<String>,
@@ -106,6 +109,7 @@ impl Passed {
             ("nodes", self.nodes.as_ref()),
             ("workload", self.workload.as_ref()),
             ("keys", self.keys.as_ref()),
+            ("value-bytes", self.value_bytes.as_ref()),
             ("concurrency", self.concurrency.as_ref()),
             ("rate", self.rate.as_ref()),
             ("nemesis", self.nemesis.as_ref()),

@@ -27,6 +27,8 @@ pub struct Shape {
     pub nodes: u16,
     /// How many keys.
     pub keys: u32,
+    /// How long the longest values are, in bytes.
+    pub value_bytes: u32,
     /// Between heartbeats of a leader.
     pub heartbeat: Duration,
     /// Without a heartbeat until a follower stands for election.
@@ -63,6 +65,8 @@ enum Aspect {
     Roles = 13,
     Deletes = 14,
     Spares = 15,
+    Values = 16,
+    Skew = 17,
 }
 
 fn rng(seed: u64, aspect: Aspect) -> ChaCha8Rng {
@@ -85,6 +89,10 @@ pub fn shape(seed: u64) -> Shape {
         _ => 7,
     };
     let keys = rng(seed, Aspect::Keys).random_range(3..=12);
+    // Values of several sectors in every third seed: what is within one sector is never torn.
+    let values = &mut rng(seed, Aspect::Values);
+    let (are_long, long) = (values.random_ratio(1, 3), values.random_range(512..=8_192));
+    let value_bytes = if are_long { long } else { 0 };
     let timers = &mut rng(seed, Aspect::Timers);
     // The shortest are still longer than the longest usual delay and sync together; the longest leave a fault of
     // the default schedule time for an election.
@@ -93,6 +101,7 @@ pub fn shape(seed: u64) -> Shape {
     Shape {
         nodes,
         keys,
+        value_bytes,
         heartbeat: Duration::from_millis(heartbeat_ms),
         election: Duration::from_millis(election_ms),
     }
@@ -162,6 +171,7 @@ pub fn weather(seed: u64) -> Weather {
     let clocks = &mut rng(seed, Aspect::Clocks);
     // Far more than real clocks do; heartbeats bear it.
     let (is_skewed, drift_max_ppm) = (clocks.random_bool(0.5), clocks.random_range(1_000..=200_000));
+    let (is_ahead, ahead_max_ms) = (clocks.random_bool(0.5), clocks.random_range(1..=600_000));
     let log = &mut rng(seed, Aspect::Log);
     // Small segments make the log turn to new ones all the time.
     let segment_bytes = 1 << log.random_range(14..=24_u32);
@@ -191,6 +201,7 @@ pub fn weather(seed: u64) -> Weather {
         points_act_ppm,
         points_seldom_ppm: if is_on { 250_000 } else { 0 },
         drift_max_ppm: if is_skewed { drift_max_ppm } else { 0 },
+        skew_max_ms: if is_ahead { ahead_max_ms } else { 0 },
         ..calm
     }
 }
@@ -219,6 +230,7 @@ pub fn calm() -> Weather {
         points_act_ppm: 0,
         points_seldom_ppm: 0,
         drift_max_ppm: 0,
+        skew_max_ms: 0,
     }
 }
 
@@ -253,6 +265,7 @@ pub(super) fn begin(simulator: &Simulator, env: &SimEnv, weather: &Weather, node
     for node in nodes {
         simulator.set_disk(node, disk(weather));
         simulator.set_drift(Place::Node(node), drift(env, node, weather.drift_max_ppm));
+        simulator.leap(Place::Node(node), skew(env, node, weather.skew_max_ms));
     }
     simulator.set_buggify(Buggify {
         enabled: probability(weather.points_enabled_ppm),
@@ -271,6 +284,17 @@ fn drift(env: &SimEnv, node: NodeId, max_ppm: u32) -> i32 {
     // In thousandths of the most, so that another most draws the same share of it.
     let share = i64::from(env.rng(stream).random_range(-1_000..=1_000_i32));
     i32::try_from(share * i64::from(max_ppm) / 1_000).unwrap_or(0)
+}
+
+/// How far the clocks of a node are ahead of the others' when it begins.
+fn skew(env: &SimEnv, node: NodeId, max_ms: u32) -> Duration {
+    let stream = Stream {
+        purpose: Purpose::Weather,
+        a: Aspect::Skew as u64,
+        b: u64::from(node.0),
+    };
+    let share = env.rng(stream).random_range(0..=1_000_u64);
+    Duration::from_millis(share * u64::from(max_ms) / 1_000)
 }
 
 fn delay((min_us, max_us): (u64, u64), (tail_ppm, tail_max_us): (u32, u64)) -> Delay {

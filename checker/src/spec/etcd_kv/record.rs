@@ -222,7 +222,7 @@ fn txn(input: &Value, depth: usize) -> Option<Txn> {
 fn request(input: &Value, depth: usize) -> Option<Request> {
     let Value::Map(map) = input else { return None };
     let (name, input) = map.iter().next().filter(|_| map.len() == 1)?;
-    match name.as_str() {
+    match name {
         "range" => range(input).map(Request::Range),
         "put" => put(input),
         "delete" => delete(input),

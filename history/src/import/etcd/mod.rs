@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use super::ImportError;
 use super::edn::Position;
 use crate::event::{Cause, CauseCode, Completion, Event, Invocation};
+use crate::fields::Fields;
 use crate::id::{NodeId, ProcessId, Revision, Seq};
 use crate::jsonl::LINE_BYTES_MAX;
 use crate::value::Value;
@@ -173,7 +174,7 @@ fn one(line: Line, watches: usize, recorded: &mut Vec<Recorded>) -> Result<(), S
         if output.revision == STALE
             && let Value::Map(fields) = &mut input
         {
-            fields.insert("serializable".to_owned(), true.into());
+            fields.insert("serializable", true.into());
         }
         Ended::Ok {
             revision: Some(output.revision).filter(|revision| *revision > 0),
@@ -202,14 +203,14 @@ fn seen(client: Client, time: i64, event: WatchEvent) -> Result<Recorded, String
     let revision: Value = event.revision.into();
     let kvs = match event.r#type.as_str() {
         "put-operation" => {
-            let mut fields = BTreeMap::from([
-                ("key".to_owned(), Value::Text(event.key.clone())),
-                ("value".to_owned(), content(event.value)),
-                ("mod".to_owned(), revision.clone()),
+            let mut fields = Fields::from_iter([
+                ("key", Value::Text(event.key.clone())),
+                ("value", content(event.value)),
+                ("mod", revision.clone()),
             ]);
             if event.is_create {
-                fields.insert("create".to_owned(), revision);
-                fields.insert("version".to_owned(), Value::Int(1));
+                fields.insert("create", revision);
+                fields.insert("version", Value::Int(1));
             }
             vec![Value::Map(fields)]
         }
@@ -322,12 +323,9 @@ fn operation(operation: Operation) -> Result<(Value, Asked), String> {
         "range-operation" => (Value::map([("range", range(operation.range))]), Asked::Range),
         "put-operation" => {
             let put = operation.put;
-            let mut fields = BTreeMap::from([
-                ("key".to_owned(), Value::Text(put.key)),
-                ("value".to_owned(), content(put.value)),
-            ]);
+            let mut fields = Fields::from_iter([("key", Value::Text(put.key)), ("value", content(put.value))]);
             if put.lease != 0 {
-                fields.insert("lease".to_owned(), put.lease.into());
+                fields.insert("lease", put.lease.into());
             }
             (Value::map([("put", Value::Map(fields))]), Asked::Put)
         }
@@ -344,13 +342,13 @@ fn operation(operation: Operation) -> Result<(Value, Asked), String> {
 }
 
 fn range(range: Range) -> Value {
-    let mut fields = BTreeMap::from([("key".to_owned(), Value::Text(range.start))]);
+    let mut fields = Fields::from_iter([("key", Value::Text(range.start))]);
     if !range.end.is_empty() {
-        fields.insert("end".to_owned(), range.end.into());
+        fields.insert("end", range.end.into());
     }
     for (name, number) in [("limit", range.limit), ("revision", range.revision)] {
         if number != 0 {
-            fields.insert(name.to_owned(), number.into());
+            fields.insert(name, number.into());
         }
     }
     Value::Map(fields)
@@ -413,13 +411,10 @@ fn answer(function: &str, requests: &Branches, answer: Answer) -> Result<Value, 
 
 fn ranged(kvs: Option<Vec<Kv>>, count: i64) -> Value {
     let kv = |kv: Kv| {
-        let mut fields = BTreeMap::from([
-            ("key".to_owned(), Value::Text(kv.key)),
-            ("value".to_owned(), content(kv.value)),
-        ]);
+        let mut fields = Fields::from_iter([("key", Value::Text(kv.key)), ("value", content(kv.value))]);
         for (name, number) in [("mod", kv.mod_revision), ("version", kv.version)] {
             if number != 0 {
-                fields.insert(name.to_owned(), number.into());
+                fields.insert(name, number.into());
             }
         }
         Value::Map(fields)
