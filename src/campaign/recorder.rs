@@ -1,9 +1,9 @@
 //! Writes down what happens, in one order.
 //!
 //! Every event takes its [`Seq`] and its time under one lock, so that the order of the file, of the memory and
-//! of the numbers is one and the same. Events are kept for the judge and appended to `history.jsonl` by
-//! [`Recorder::flush`], which a task calls several times a second: a crash of the tool loses the last moments at
-//! most, never the order.
+//! of the numbers is one and the same. [`Recorder::flush`], which a task calls several times a second, appends them to
+//! `history.jsonl` and forgets them: a crash of the tool loses the last moments at most, never the order, and a long
+//! run takes no more memory than a short one. At the end the file is read.
 
 use std::fs::File;
 use std::io::{self, BufWriter};
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tribunal_checker::online::{Follow, Violation};
 use tribunal_env::Clock;
-use tribunal_history::jsonl::Writer;
+use tribunal_history::jsonl::{self, Writer};
 use tribunal_history::{
     Completion as Recorded, Event, Fault, Incarnation, Invocation, LeaderEvent, NemesisAction, NemesisEvent, NodeEvent,
     NodeId, NodeState, Phase, PhaseEvent, ProcessId, Seq, Term, Value,
@@ -39,9 +39,10 @@ struct Shared {
 }
 
 struct State {
+    /// Those that are not in the file yet; all of them, if there is no file.
     events: Vec<Event>,
-    /// How many of `events` are in the file.
-    written: usize,
+    /// How many there were in all.
+    count: u64,
     /// Which client each process is: the first ones are the client of their own number.
     clients: Vec<u32>,
     writer: Option<Writer<BufWriter<File>>>,
@@ -54,10 +55,25 @@ struct State {
 #[derive(Default)]
 struct Following {
     follow: Option<Box<dyn Follow>>,
-    /// How many events it has seen.
+    /// How many of `events` it has seen.
     seen: usize,
     /// What it found and nobody was told yet.
     found: Vec<Violation>,
+}
+
+impl Following {
+    /// Judges what it has not seen of the events.
+    fn catch_up(&mut self, events: &[Event]) {
+        for event in &events[self.seen..] {
+            let Some(follow) = &mut self.follow else { break };
+            match follow.event(&mut event.clone()) {
+                Ok(found) => self.found.extend(found),
+                // The judgement at the end says what is wrong with the history.
+                Err(_) => self.follow = None,
+            }
+        }
+        self.seen = events.len();
+    }
 }
 
 /// What was recorded so far, for a live display.
@@ -92,7 +108,7 @@ impl Recorder {
         let began = clock.monotonic();
         let state = State {
             events: Vec::new(),
-            written: 0,
+            count: 0,
             clients: (0..processes).collect(),
             writer,
             counts: Counts::default(),
@@ -133,16 +149,21 @@ impl Recorder {
         let mut state = self.lock();
         let State {
             events,
-            written,
             writer,
+            following,
             ..
         } = &mut *state;
         let Some(writer) = writer else { return Ok(()) };
-        for event in &events[*written..] {
+        following.catch_up(events);
+        let mut written = 0;
+        let result = events.iter().try_for_each(|event| {
             writer.write(event)?;
-            *written += 1;
-        }
-        writer.flush()
+            written += 1;
+            Ok(())
+        });
+        events.drain(..written);
+        following.seen -= written;
+        result.and_then(|()| writer.flush())
     }
 
     /// Has what is recorded judged as it comes, if histories of the specification can be: see [`Recorder::violations`].
@@ -154,15 +175,7 @@ impl Recorder {
     pub fn violations(&self) -> Vec<Violation> {
         let mut state = self.lock();
         let State { events, following, .. } = &mut *state;
-        for event in &events[following.seen.min(events.len())..] {
-            let Some(follow) = &mut following.follow else { break };
-            match follow.event(&mut event.clone()) {
-                Ok(found) => following.found.extend(found),
-                // The judgement at the end says what is wrong with the history.
-                Err(_) => following.follow = None,
-            }
-        }
-        following.seen = events.len();
+        following.catch_up(events);
         std::mem::take(&mut following.found)
     }
 
@@ -182,10 +195,18 @@ impl Recorder {
         self.lock().closed = true;
         let flushed = self.flush();
         let mut state = self.lock();
-        state.writer = None;
+        let has_file = state.writer.take().is_some();
         let events = std::mem::take(&mut state.events);
         state.following = Following::default();
-        flushed.map(|()| (events, self.shared.path.clone()))
+        drop(state);
+        flushed?;
+        let path = self.shared.path.clone();
+        let events = if has_file {
+            jsonl::read(&path).map_err(io::Error::other)?
+        } else {
+            events
+        };
+        Ok((events, path))
     }
 
     fn add(&self, event: impl FnOnce(Seq, u64, &mut Counts) -> Event) {
@@ -193,7 +214,8 @@ impl Recorder {
         if state.closed {
             return;
         }
-        let seq = Seq(state.events.len() as u64);
+        let seq = Seq(state.count);
+        state.count += 1;
         let time_ns = u64::try_from(self.elapsed().as_nanos()).unwrap_or(u64::MAX);
         let event = event(seq, time_ns, &mut state.counts);
         state.events.push(event);
@@ -330,8 +352,6 @@ impl ClusterRecorder for Recorder {
 mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
 
-    use tribunal_history::jsonl;
-
     use super::*;
 
     struct Ticks(AtomicU64);
@@ -377,6 +397,7 @@ mod tests {
         recorder.phase(Phase::Safety);
         recorder.invoked(ProcessId(0), NodeId(1), "read", &Value::Null);
         recorder.flush().expect("writes");
+        assert!(recorder.lock().events.is_empty(), "what is written is forgotten");
         recorder.completed(ProcessId(0), &Completion::Ok(tribunal_workload::Reply::default()));
         let (events, path) = recorder.close().expect("closes");
         recorder.phase(Phase::End);

@@ -4,24 +4,29 @@
 //! more run of the simulator. A candidate counts only if it fails in the same way: the same property.
 //!
 //! Whatever comes after the finding goes first. Then small guesses are tried before large ones, since a small run is a
-//! quick one: no operations at all, those of the finding, a few of the last ones, a few by chance, twice as many; the
-//! faults just before the finding. What is left is thinned out by delta debugging (Zeller and Hildebrandt 2002).
+//! quick one: no operations at all, those of the finding, those around the faults, a few of the last ones, a few by
+//! chance, twice as many; the faults just before the finding. What is left is thinned out by delta debugging (Zeller and
+//! Hildebrandt 2002).
 //!
 //! A message that is left out gives its delay to the next one on its link, so a smaller run may fail to fail for a
-//! matter of milliseconds. So a candidate is tried under a few other seeds too: the same plan with other delays.
+//! matter of milliseconds. So a candidate is tried under a few other seeds too: the same plan with other delays, and
+//! with crashes that count less before they come.
 //!
 //! Left out: fewer nodes, and moving faults in time. The result is small and not the smallest there is.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use rand::seq::IndexedRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use tribunal_history::{
-    AnomalyClass, Event, Finding, Outcome, PropertyClass, Report, Schedule, Seq, SimulatedPlan, Step, Weather,
+    AnomalyClass, Event, Fault, Finding, Moment, Outcome, PropertyClass, Report, Schedule, SimulatedPlan, Step, Weather,
 };
 
+use self::issued::{Issued, explicit, issued, kept, size};
 use crate::world::simulation::swarm::calm;
+
+mod guess;
+mod issued;
 
 /// Everything is gone through so often at most, as long as it helps and there is time.
 const ROUNDS_MAX: u32 = 8;
@@ -30,20 +35,15 @@ const ROUNDS_MAX: u32 = 8;
 const OPERATIONS_GOAL: usize = 10;
 const FAULTS_GOAL: usize = 5;
 
-/// Seeds under which a small guess is tried, the run's own among them.
+/// Seeds under which a small guess is tried, the run's own among them: more for few operations, which take less time.
 const SEEDS: u32 = 3;
+const SEEDS_OF_FEW: u32 = 8;
 
-/// Chosen subsets of one size.
-const CHOICES: u32 = 3;
+/// Of a long list so many parts are left out one after the other, and no smaller ones.
+const PARTS_OF_MANY: usize = 24;
 
 /// A run goes on for so long after the finding, in milliseconds: another delay may bring it a little later.
 const AFTER_FINDING_MS: u64 = 500;
-
-/// How long before the finding its cause may lie: one after the other is tried, in milliseconds.
-const BEFORE_FINDING_MS: [u64; 4] = [2_000, 4_000, 8_000, 16_000];
-
-/// Entries between snapshots that are tried where a run has more: what needs a snapshot needs so many operations.
-const SNAPSHOT_COUNTS: [u64; 4] = [2, 5, 12, 30];
 
 /// A run, as far as shrinking looks at it.
 #[derive(Clone, Debug)]
@@ -162,9 +162,7 @@ pub fn shrink(
         shrinker.steps();
         shrinker.trim();
         shrinker.guess_operations();
-        if shrinker.size().operations <= OPERATIONS_GOAL * 4 {
-            shrinker.operations();
-        }
+        shrinker.operations();
         let now = shrinker.size();
         let is_small = now.operations <= OPERATIONS_GOAL && now.faults <= FAULTS_GOAL;
         if shrinker.is_over || (now == left && is_small) {
@@ -225,14 +223,35 @@ impl<R: FnMut(&SimulatedPlan, &str) -> Option<Tried>> Shrinker<R> {
         if self.take(candidate.clone()) {
             return true;
         }
-        (1..SEEDS).any(|_| {
+        let operations = candidate.kept.iter().flat_map(BTreeMap::values).map(Vec::len);
+        let seeds = if operations.sum::<usize>() <= OPERATIONS_GOAL * 2 {
+            SEEDS_OF_FEW
+        } else {
+            SEEDS
+        };
+        (1..seeds).any(|_| {
+            let mut other = candidate.clone();
             // Short enough to be read.
-            let seed = self.dice.random_range(0..1_000_000_000);
-            self.take(SimulatedPlan {
-                seed,
-                ..candidate.clone()
-            })
+            other.seed = self.dice.random_range(0..1_000_000_000);
+            self.redraw_moments(&mut other.schedule);
+            self.take(other)
         })
+    }
+
+    /// Where a crash is counted in what a node does, fewer operations make it late: each comes as early as before, or
+    /// earlier.
+    fn redraw_moments(&mut self, schedule: &mut Schedule) {
+        for step in &mut schedule.steps {
+            let Fault::Crash { moment, .. } = &mut step.fault else {
+                continue;
+            };
+            match moment {
+                Moment::Polls { polls: count } | Moment::Point { passes: count, .. } => {
+                    *count = self.dice.random_range(0..=*count);
+                }
+                Moment::Now => {}
+            }
+        }
     }
 
     fn size(&self) -> Size {
@@ -309,111 +328,6 @@ impl<R: FnMut(&SimulatedPlan, &str) -> Option<Tried>> Shrinker<R> {
         }
     }
 
-    /// Snapshots after fewer entries, and a log that is purged up to them.
-    fn guess_snapshots(&mut self) {
-        let weather = self.plan.weather.clone();
-        if weather.snapshot_count >= calm().snapshot_count {
-            return;
-        }
-        for snapshot_count in SNAPSHOT_COUNTS {
-            if snapshot_count >= weather.snapshot_count {
-                return;
-            }
-            for entries_kept in [0, snapshot_count] {
-                let weather = Weather {
-                    snapshot_count,
-                    entries_kept,
-                    ..weather.clone()
-                };
-                let candidate = SimulatedPlan {
-                    weather,
-                    ..self.plan.clone()
-                };
-                if self.take_under_some_seed(&candidate) {
-                    self.trim();
-                    return;
-                }
-            }
-        }
-    }
-
-    /// Nothing that came long before the finding: a run in which nothing happens at first is a quick one.
-    fn guess_beginning(&mut self) {
-        let Some(found_ms) = self.found_ms() else { return };
-        let issued = issued(&self.plan, &self.tried);
-        let safety_ns = self.safety_ns();
-        for before_ms in BEFORE_FINDING_MS {
-            let from_ms = found_ms.saturating_sub(before_ms);
-            let is_late = |operation: &&Issued| operation.time_ns.saturating_sub(safety_ns) / 1_000_000 >= from_ms;
-            let mut candidate = self.with_operations(issued.iter().filter(is_late));
-            candidate
-                .schedule
-                .steps
-                .retain(|step| step.at_ms + step.duration_ms >= from_ms);
-            if self.take_under_some_seed(&candidate) {
-                return;
-            }
-        }
-    }
-
-    /// Few operations: none, those of the finding, then ever more of the last ones and by chance.
-    fn guess_operations(&mut self) {
-        let issued = issued(&self.plan, &self.tried);
-        if issued.is_empty() {
-            return;
-        }
-        let finding = first_finding(&self.tried.report, &self.property).cloned();
-        let needed: BTreeSet<Seq> = finding
-            .iter()
-            .flat_map(|finding| finding.operations.iter().map(|operation| operation.invoked))
-            .collect();
-        let found_ns = finding.as_ref().map_or(u64::MAX, |finding| finding.time_ns);
-        let before: Vec<&Issued> = issued
-            .iter()
-            .filter(|operation| operation.time_ns <= found_ns || needed.contains(&operation.seq))
-            .collect();
-        let own: Vec<&Issued> = before
-            .iter()
-            .filter(|operation| needed.contains(&operation.seq))
-            .copied()
-            .collect();
-        if issued.len() > own.len() {
-            let candidate = self.with_operations(own.iter().copied());
-            if self.take_under_some_seed(&candidate) {
-                return;
-            }
-        }
-        let mut count = 3;
-        while own.len() + count < issued.len() && !self.is_over {
-            for choice in 0..CHOICES {
-                let last = &before[before.len().saturating_sub(count)..];
-                let mut chosen: Vec<&Issued> = match choice {
-                    0 => last.to_vec(),
-                    _ => before.sample(&mut self.dice, count).copied().collect(),
-                };
-                chosen.extend(&own);
-                let candidate = self.with_operations(chosen.into_iter());
-                if self.take_under_some_seed(&candidate) {
-                    return;
-                }
-            }
-            count *= 2;
-        }
-    }
-
-    /// Few faults: none, then ever more of the last ones.
-    fn guess_steps(&mut self) {
-        let steps = self.plan.schedule.steps.clone();
-        let mut count = 0;
-        while count <= FAULTS_GOAL && count < steps.len() && !self.is_over {
-            let candidate = self.with_steps(&steps[steps.len() - count..]);
-            if self.take_under_some_seed(&candidate) {
-                return;
-            }
-            count += 1;
-        }
-    }
-
     /// Fewer faults.
     fn steps(&mut self) {
         let steps = self.plan.schedule.steps.clone();
@@ -457,6 +371,10 @@ impl<R: FnMut(&SimulatedPlan, &str) -> Option<Tried>> Shrinker<R> {
                 } else {
                     start = end;
                 }
+            }
+            let is_long = whole.len() > OPERATIONS_GOAL * 4;
+            if is_long && !is_less && whole.len() / length >= PARTS_OF_MANY {
+                break;
             }
             // Single ones are gone through again as long as that helps.
             if length == 1 && !is_less {
@@ -520,72 +438,3 @@ const PARTS: [fn(&mut Weather, &Weather); 8] = [
     |weather, calm| weather.drift_max_ppm = calm.drift_max_ppm,
     |weather, calm| weather.skew_max_ms = calm.skew_max_ms,
 ];
-
-/// An operation that a client issued.
-#[derive(Clone, Debug)]
-struct Issued {
-    client: u32,
-    /// Its place in the sequence that the client would issue.
-    place: u32,
-    seq: Seq,
-    time_ns: u64,
-}
-
-/// The operations of a run, in order.
-fn issued(plan: &SimulatedPlan, tried: &Tried) -> Vec<Issued> {
-    let mut counts: BTreeMap<u32, usize> = BTreeMap::new();
-    let invoked = tried.events.iter().filter_map(|event| match event {
-        Event::Invoke(invoked) => Some(invoked),
-        _ => None,
-    });
-    let mut issued = Vec::new();
-    for invoked in invoked {
-        let Some(client) = tried.clients.get(invoked.process.0 as usize).copied() else {
-            continue;
-        };
-        let count = counts.entry(client).or_default();
-        let nth = *count;
-        *count += 1;
-        let place = match &plan.kept {
-            Some(kept) => kept.get(&client).and_then(|places| places.get(nth)).copied(),
-            None => u32::try_from(nth).ok(),
-        };
-        issued.extend(place.map(|place| Issued {
-            client,
-            place,
-            seq: invoked.seq,
-            time_ns: invoked.time_ns,
-        }));
-    }
-    issued
-}
-
-fn kept<'a>(issued: impl Iterator<Item = &'a Issued>) -> BTreeMap<u32, Vec<u32>> {
-    let mut kept: BTreeMap<u32, BTreeSet<u32>> = BTreeMap::new();
-    for operation in issued {
-        kept.entry(operation.client).or_default().insert(operation.place);
-    }
-    let lists = kept.into_iter();
-    lists
-        .map(|(client, places)| (client, places.into_iter().collect()))
-        .collect()
-}
-
-/// The same plan, with every operation that was issued named.
-fn explicit(plan: &SimulatedPlan, tried: &Tried) -> SimulatedPlan {
-    let issued = issued(plan, tried);
-    SimulatedPlan {
-        kept: Some(kept(issued.iter())),
-        ..plan.clone()
-    }
-}
-
-fn size(plan: &SimulatedPlan, tried: &Tried) -> Size {
-    let issued = issued(plan, tried);
-    let clients: BTreeSet<u32> = issued.iter().map(|operation| operation.client).collect();
-    Size {
-        faults: plan.schedule.steps.len(),
-        clients: clients.len(),
-        operations: issued.len(),
-    }
-}
