@@ -75,11 +75,11 @@ fn make_small(args: &ShrinkArgs, mut plan: Plan) -> anyhow::Result<u8> {
     };
     eprintln!("it fails: {}", first.report.verdict.headline);
     eprintln!("what is to stay is that {} is violated", way.property);
-    let mut candidate = plan.clone();
     let shrunk = shrink(&original, &first, |smaller: &SimulatedPlan, property: &str| {
         if Instant::now() >= deadline || interrupted.load(Ordering::SeqCst) {
             return None;
         }
+        let mut candidate = plan.clone();
         record::apply(smaller, &mut candidate).ok()?;
         let looked = simulated::look_until_found(&candidate, property, &interrupted);
         // A run that was cut short shows nothing.

@@ -5,12 +5,15 @@ use std::collections::BTreeSet;
 use rand::seq::IndexedRandom as _;
 use tribunal_history::{Seq, SimulatedPlan, Weather};
 
-use super::issued::{Issued, issued};
+use super::issued::{Issued, issued, kept};
 use super::{FAULTS_GOAL, Shrinker, Tried, first_finding};
 use crate::world::simulation::swarm::calm;
 
 /// How close to the begin or end of a fault an operation is that may matter, in milliseconds.
 const AROUND_FAULT_MS: [u64; 6] = [25, 60, 150, 400, 1_000, 2_500];
+
+/// A pause between faults is made so short, in milliseconds: long enough for an election.
+const PAUSE_MS: u64 = 1_500;
 
 /// Chosen subsets of one size.
 const CHOICES: u32 = 3;
@@ -21,7 +24,7 @@ const BEFORE_FINDING_MS: [u64; 4] = [2_000, 4_000, 8_000, 16_000];
 /// Entries between snapshots that are tried where a run has more: what needs a snapshot needs so many operations.
 const SNAPSHOT_COUNTS: [u64; 4] = [2, 5, 12, 30];
 
-impl<R: FnMut(&SimulatedPlan, &str) -> Option<Tried>> Shrinker<R> {
+impl<R: Fn(&SimulatedPlan, &str) -> Option<Tried> + Sync> Shrinker<R> {
     /// Snapshots after fewer entries, and a log that is purged up to them.
     pub(super) fn guess_snapshots(&mut self) {
         let weather = self.plan.weather.clone();
@@ -114,6 +117,43 @@ impl<R: FnMut(&SimulatedPlan, &str) -> Option<Tried>> Shrinker<R> {
                 }
             }
             count *= 2;
+        }
+    }
+
+    /// Less time between faults in which nothing happens. A client asks for something else then, since what it asks for
+    /// follows from how often it has asked.
+    pub(super) fn guess_pauses(&mut self) {
+        let steps = self.plan.schedule.steps.clone();
+        let mut quiet_from_ms = 0;
+        // From the last to the first, so that what is taken moves nothing that is still to be tried.
+        let mut pauses = Vec::new();
+        for (place, step) in steps.iter().enumerate() {
+            if step.at_ms > quiet_from_ms + PAUSE_MS {
+                pauses.push((place, step.at_ms, step.at_ms - quiet_from_ms - PAUSE_MS));
+            }
+            quiet_from_ms = quiet_from_ms.max(step.at_ms + step.duration_ms);
+        }
+        let safety_ms = self.safety_ns() / 1_000_000;
+        for (place, at_ms, by_ms) in pauses.into_iter().rev() {
+            let mut candidate = self.plan.clone();
+            for step in &mut candidate.schedule.steps[place..] {
+                step.at_ms -= by_ms;
+            }
+            candidate.time_limit_ms = candidate.time_limit_ms.saturating_sub(by_ms).max(1);
+            // So many operations of a client fill the pause.
+            let each = by_ms * self.plan.rate_milli / u64::from(self.plan.clients.max(1)) / 1_000_000;
+            let earlier = u32::try_from(each).unwrap_or(u32::MAX);
+            let issued = issued(&self.plan, &self.tried).into_iter().map(|operation| Issued {
+                place: if operation.time_ns / 1_000_000 + PAUSE_MS < safety_ms + at_ms {
+                    operation.place
+                } else {
+                    operation.place.saturating_sub(earlier)
+                },
+                ..operation
+            });
+            let issued: Vec<Issued> = issued.collect();
+            candidate.kept = Some(kept(issued.iter()));
+            self.take_under_some_seed(&candidate);
         }
     }
 

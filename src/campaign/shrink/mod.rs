@@ -29,7 +29,7 @@ mod guess;
 mod issued;
 
 /// Everything is gone through so often at most, as long as it helps and there is time.
-const ROUNDS_MAX: u32 = 8;
+const ROUNDS_MAX: u32 = 40;
 
 /// So few operations and faults can be read; more than that are worth many runs.
 const OPERATIONS_GOAL: usize = 10;
@@ -38,6 +38,9 @@ const FAULTS_GOAL: usize = 5;
 /// Seeds under which a small guess is tried, the run's own among them: more for few operations, which take less time.
 const SEEDS: u32 = 3;
 const SEEDS_OF_FEW: u32 = 8;
+
+/// Stack of a thread that runs a simulation, in bytes: as much as the main one has.
+const STACK_BYTES: usize = 8 << 20;
 
 /// Of a long list so many parts are left out one after the other, and no smaller ones.
 const PARTS_OF_MANY: usize = 24;
@@ -134,11 +137,12 @@ fn first_finding<'a>(report: &'a Report, property: &str) -> Option<&'a Finding> 
 }
 
 /// Shrinks `plan`, of which `first` is a run that fails. `run` runs a plan, and may stop where this property has been
-/// found violated; or it answers none when there is no more time. None if the run does not fail.
+/// found violated; or it answers none when there is no more time. It is called by several threads at a time, and what is
+/// taken does not depend on which of them is first. None if the run does not fail.
 pub fn shrink(
     plan: &SimulatedPlan,
     first: &Tried,
-    run: impl FnMut(&SimulatedPlan, &str) -> Option<Tried>,
+    run: impl Fn(&SimulatedPlan, &str) -> Option<Tried> + Sync,
 ) -> Option<Shrunk> {
     let property = chosen(&first.report)?.property.to_owned();
     let before = size(plan, first);
@@ -147,6 +151,7 @@ pub fn shrink(
         property,
         runs: 0,
         is_over: false,
+        lanes: std::thread::available_parallelism().map_or(1, usize::from),
         dice: ChaCha8Rng::seed_from_u64(plan.seed),
         plan: explicit(plan, first),
         tried: first.clone(),
@@ -161,6 +166,7 @@ pub fn shrink(
         shrinker.guess_steps();
         shrinker.steps();
         shrinker.trim();
+        shrinker.guess_pauses();
         shrinker.guess_operations();
         shrinker.operations();
         let now = shrinker.size();
@@ -190,29 +196,62 @@ struct Shrinker<R> {
     property: String,
     runs: u32,
     is_over: bool,
+    /// How many runs are made at a time.
+    lanes: usize,
     dice: ChaCha8Rng,
     /// The smallest so far that fails in the same way, and its run.
     plan: SimulatedPlan,
     tried: Tried,
 }
 
-impl<R: FnMut(&SimulatedPlan, &str) -> Option<Tried>> Shrinker<R> {
+impl<R: Fn(&SimulatedPlan, &str) -> Option<Tried> + Sync> Shrinker<R> {
     /// Takes a candidate if it fails in the same way.
     fn take(&mut self, candidate: SimulatedPlan) -> bool {
-        if self.is_over || candidate == self.plan {
-            return false;
+        self.take_first([candidate]).is_some()
+    }
+
+    /// Takes the first of some candidates that fails in the same way, and says which one.
+    fn take_first(&mut self, candidates: impl IntoIterator<Item = SimulatedPlan>) -> Option<usize> {
+        let mut candidates = candidates.into_iter().enumerate();
+        loop {
+            let mut batch: Vec<(usize, SimulatedPlan)> = candidates.by_ref().take(self.lanes).collect();
+            if batch.is_empty() || self.is_over {
+                return None;
+            }
+            batch.retain(|(_, candidate)| *candidate != self.plan);
+            let tried = self.run_all(batch.iter().map(|(_, candidate)| candidate));
+            for ((place, candidate), tried) in batch.into_iter().zip(tried) {
+                let Some(tried) = tried else {
+                    self.is_over = true;
+                    return None;
+                };
+                self.runs += 1;
+                if ways(&tried.report).iter().any(|way| way.property == self.property) {
+                    self.plan = candidate;
+                    self.tried = tried;
+                    return Some(place);
+                }
+            }
         }
-        let Some(tried) = (self.run)(&candidate, &self.property) else {
-            self.is_over = true;
-            return false;
-        };
-        self.runs += 1;
-        let is_same = ways(&tried.report).iter().any(|way| way.property == self.property);
-        if is_same {
-            self.plan = candidate;
-            self.tried = tried;
+    }
+
+    /// Runs all of these at the same time.
+    fn run_all<'a>(&self, plans: impl ExactSizeIterator<Item = &'a SimulatedPlan>) -> Vec<Option<Tried>> {
+        let (run, property) = (&self.run, self.property.as_str());
+        if plans.len() < 2 {
+            return plans.map(|plan| run(plan, property)).collect();
         }
-        is_same
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = plans
+                .map(|plan| {
+                    let builder = std::thread::Builder::new().stack_size(STACK_BYTES);
+                    builder.spawn_scoped(scope, move || run(plan, property))
+                })
+                .collect();
+            // Where no thread can be had, or one panics, there is no more time.
+            let ends = threads.into_iter().map(|thread| thread.ok()?.join().ok().flatten());
+            ends.collect()
+        })
     }
 
     /// Takes a candidate if it fails in the same way under one of some seeds.
@@ -220,22 +259,21 @@ impl<R: FnMut(&SimulatedPlan, &str) -> Option<Tried>> Shrinker<R> {
         if *candidate == self.plan {
             return false;
         }
-        if self.take(candidate.clone()) {
-            return true;
-        }
         let operations = candidate.kept.iter().flat_map(BTreeMap::values).map(Vec::len);
         let seeds = if operations.sum::<usize>() <= OPERATIONS_GOAL * 2 {
             SEEDS_OF_FEW
         } else {
             SEEDS
         };
-        (1..seeds).any(|_| {
+        let others = (1..seeds).map(|_| {
             let mut other = candidate.clone();
             // Short enough to be read.
             other.seed = self.dice.random_range(0..1_000_000_000);
             self.redraw_moments(&mut other.schedule);
-            self.take(other)
-        })
+            other
+        });
+        let all: Vec<SimulatedPlan> = std::iter::once(candidate.clone()).chain(others).collect();
+        self.take_first(all).is_some()
     }
 
     /// Where a crash is counted in what a node does, fewer operations make it late: each comes as early as before, or
@@ -355,21 +393,30 @@ impl<R: FnMut(&SimulatedPlan, &str) -> Option<Tried>> Shrinker<R> {
             // From the start: what came early is rarely the cause.
             let mut start = 0;
             while start < whole.len() && !self.is_over {
-                let end = (start + length).min(whole.len());
-                let rest: Vec<T> = whole[..start].iter().chain(&whole[end..]).cloned().collect();
-                let candidate = with(self, &rest);
                 // Of a few each one is worth more than one run.
-                let is_taken = !rest.is_empty()
-                    && if length == 1 && whole.len() <= OPERATIONS_GOAL * 2 {
-                        self.take_under_some_seed(&candidate)
-                    } else {
-                        self.take(candidate)
-                    };
-                if is_taken {
-                    whole = rest;
-                    is_less = true;
+                let is_precious = length == 1 && whole.len() <= OPERATIONS_GOAL * 2;
+                let starts = (start..whole.len()).step_by(length);
+                let starts: Vec<usize> = starts.take(if is_precious { 1 } else { self.lanes }).collect();
+                let rests = starts.iter().map(|start| {
+                    let end = (start + length).min(whole.len());
+                    whole[..*start].iter().chain(&whole[end..]).cloned().collect()
+                });
+                let mut rests: Vec<Vec<T>> = rests.collect();
+                let candidates: Vec<SimulatedPlan> = rests.iter().map(|rest| with(self, rest)).collect();
+                let taken = if rests[0].is_empty() {
+                    None
+                } else if is_precious {
+                    self.take_under_some_seed(&candidates[0]).then_some(0)
                 } else {
-                    start = end;
+                    self.take_first(candidates)
+                };
+                match taken {
+                    Some(place) => {
+                        whole = rests.swap_remove(place);
+                        start = starts[place];
+                        is_less = true;
+                    }
+                    None => start += length * starts.len(),
                 }
             }
             let is_long = whole.len() > OPERATIONS_GOAL * 4;
