@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use rand::RngExt as _;
 use rand::seq::IndexedRandom as _;
 use tribunal_history::{Seq, SimulatedPlan, Weather};
 
@@ -14,6 +15,12 @@ const AROUND_FAULT_MS: [u64; 6] = [25, 60, 150, 400, 1_000, 2_500];
 
 /// A pause between faults is made so short, in milliseconds: long enough for an election.
 const PAUSE_MS: u64 = 1_500;
+
+/// Operations that are left out by chance are a half of all, a third, … at least this part.
+const THINNED_BY_MAX: usize = 12;
+
+/// It is given up when it has failed so often.
+const THINNED_IN_VAIN: u32 = 24;
 
 /// Chosen subsets of one size.
 const CHOICES: u32 = 3;
@@ -181,6 +188,28 @@ impl<R: Fn(&SimulatedPlan, &str) -> Option<Tried> + Sync> Shrinker<R> {
             }
         }
         false
+    }
+
+    /// Fewer operations by chance, a half of them or fewer at a time, until that has failed often: what one after the
+    /// other cannot be left out may still be left out together, under another seed.
+    pub(super) fn thin(&mut self) {
+        let mut failures = 0;
+        while failures < THINNED_IN_VAIN * self.effort && !self.is_over {
+            let all = issued(&self.plan, &self.tried);
+            if all.len() < 2 {
+                return;
+            }
+            let share = self.dice.random_range(2..=THINNED_BY_MAX);
+            let left_out = (all.len() / share).max(1);
+            let rest: Vec<&Issued> = all.sample(&mut self.dice, all.len() - left_out).collect();
+            let candidate = self.with_operations(rest.into_iter());
+            if self.take_under_some_seed(&candidate) {
+                self.trim();
+                failures = 0;
+            } else {
+                failures += 1;
+            }
+        }
     }
 
     /// Few faults: none, then ever more of the last ones.

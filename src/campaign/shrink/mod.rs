@@ -151,6 +151,7 @@ pub fn shrink(
         property,
         runs: 0,
         is_over: false,
+        effort: 1,
         lanes: std::thread::available_parallelism().map_or(1, usize::from),
         dice: ChaCha8Rng::seed_from_u64(plan.seed),
         plan: explicit(plan, first),
@@ -169,11 +170,14 @@ pub fn shrink(
         shrinker.guess_pauses();
         shrinker.guess_operations();
         shrinker.operations();
+        shrinker.thin();
         let now = shrinker.size();
         let is_small = now.operations <= OPERATIONS_GOAL && now.faults <= FAULTS_GOAL;
         if shrinker.is_over || (now == left && is_small) {
             break;
         }
+        // What was tried in vain is tried harder.
+        shrinker.effort = if now == left { shrinker.effort + 1 } else { 1 };
     }
     shrinker.trim();
     shrinker.weather();
@@ -196,6 +200,8 @@ struct Shrinker<R> {
     property: String,
     runs: u32,
     is_over: bool,
+    /// How many times as often something is tried by chance.
+    effort: u32,
     /// How many runs are made at a time.
     lanes: usize,
     dice: ChaCha8Rng,
