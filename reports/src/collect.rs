@@ -4,19 +4,65 @@ use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
 use tribunal_history::report::{FaultSummary, FunctionCounts, LeaderSpan};
-use tribunal_history::{Ending, Event, NemesisAction, NemesisEvent, NodeState, Operation};
+use tribunal_history::{Ending, Event, NemesisAction, NemesisEvent, NodeState, Operation, ProcessId};
 
 /// Counts operations by function, in the order of the functions' names, with the latencies of those that ended
 /// ok. Median and 99th percentile are read from a histogram that keeps three digits; the maximum is exact.
 pub fn function_counts(operations: &[Operation]) -> Vec<FunctionCounts> {
     let mut tallies: BTreeMap<&str, Tally> = BTreeMap::new();
     for operation in operations {
-        tallies.entry(&operation.function).or_default().add(operation);
+        tallies.entry(&operation.function).or_default().add(
+            operation.ending,
+            operation.invoked_ns,
+            operation.completed_ns,
+        );
     }
     tallies
         .into_iter()
         .map(|(function, tally)| tally.finish(function))
         .collect()
+}
+
+/// Counts the operations of a history while it is read, as [`function_counts`] counts those that are held.
+#[derive(Default)]
+pub struct Counting {
+    tallies: BTreeMap<String, Tally>,
+    /// What each process has asked for, and when.
+    open: BTreeMap<ProcessId, (String, u64)>,
+}
+
+impl Counting {
+    /// Takes the next event.
+    pub fn event(&mut self, event: &Event) {
+        let (process, ending, time_ns) = match event {
+            Event::Invoke(asked) => {
+                self.open.insert(asked.process, (asked.function.clone(), asked.time_ns));
+                return;
+            }
+            Event::Ok(end) => (end.process, Ending::Ok, end.time_ns),
+            Event::Fail(end) => (end.process, Ending::Fail, end.time_ns),
+            Event::Info(end) => (end.process, Ending::Info, end.time_ns),
+            Event::Nemesis(_) | Event::Node(_) | Event::Leader(_) | Event::Phase(_) => return,
+        };
+        if let Some((function, invoked_ns)) = self.open.remove(&process) {
+            self.tallies
+                .entry(function)
+                .or_default()
+                .add(ending, invoked_ns, Some(time_ns));
+        }
+    }
+
+    /// What was counted; what is open is in doubt.
+    pub fn finish(mut self) -> Vec<FunctionCounts> {
+        for (function, invoked_ns) in self.open.into_values() {
+            self.tallies
+                .entry(function)
+                .or_default()
+                .add(Ending::Info, invoked_ns, None);
+        }
+        let tallies = self.tallies.into_iter();
+        tallies.map(|(function, tally)| tally.finish(&function)).collect()
+    }
 }
 
 /// Operations of one function so far.
@@ -27,12 +73,11 @@ struct Tally {
 }
 
 impl Tally {
-    fn add(&mut self, operation: &Operation) {
-        *self.endings.entry(operation.ending).or_default() += 1;
-        if let (Ending::Ok, Some(completed_ns)) = (operation.ending, operation.completed_ns) {
+    fn add(&mut self, ending: Ending, invoked_ns: u64, completed_ns: Option<u64>) {
+        *self.endings.entry(ending).or_default() += 1;
+        if let (Ending::Ok, Some(completed_ns)) = (ending, completed_ns) {
             // An imported history may have a clock that steps back.
-            self.latencies_us
-                .push(completed_ns.saturating_sub(operation.invoked_ns) / 1_000);
+            self.latencies_us.push(completed_ns.saturating_sub(invoked_ns) / 1_000);
         }
     }
 

@@ -25,7 +25,7 @@ mod terminal;
 mod words;
 mod write;
 
-pub use collect::{fault_summaries, function_counts, leader_spans};
+pub use collect::{Counting, fault_summaries, function_counts, leader_spans};
 pub use html::html;
 pub use junit::{JunitError, junit};
 pub use summary::{SUMMARY_BYTES_MAX, summary};

@@ -1,12 +1,16 @@
 //! What a run leaves in its directory, whatever its world: the plan at its beginning, history and report at its end.
 
-use tribunal_history::report::RunOutcome;
-use tribunal_history::{Manifest, Phase, Record as _, Report, Schedule};
+use std::io;
 
-use super::judge::{self, Observed};
+use tribunal_history::jsonl::{self, ReadError};
+use tribunal_history::report::RunOutcome;
+use tribunal_history::{Event, Manifest, Phase, Record as _, Report, Schedule};
+
+use super::judge::{self, Observed, Told};
 use super::outcome::ExitPolicy;
-use super::recorder::Recorder;
+use super::recorder::{Closed, Recorder};
 use super::run_dir::RunDir;
+use super::streamed::{self, EVENTS_HELD_MAX};
 use super::{Plan, Progress, RunError, Stage, record, write_report};
 use crate::world::process::{own_executable, sha256_file};
 
@@ -51,12 +55,38 @@ pub(super) fn end(
     shown.stage(Stage::Check);
     recorder.phase(Phase::End);
     let history = dir.path().join("history.jsonl");
-    let (events, path) = recorder.close().map_err(RunError::write(&history))?;
-    let judgement = tribunal_checker::judge(plan.workload.specification(), &events, &plan.check);
+    let closed = recorder.close().map_err(RunError::write(&history))?;
+    let unreadable = |error| RunError::write(&history)(io::Error::other::<ReadError>(error));
+    let streamed = match &closed {
+        Closed::File { path, count } if *count > EVENTS_HELD_MAX => {
+            streamed::judge(plan.workload.specification(), plan.check.consistency, path).map_err(unreadable)?
+        }
+        Closed::File { .. } | Closed::Memory(_) => None,
+    };
+    let events: Vec<Event>;
+    let told = match (streamed, closed) {
+        (Some(streamed), _) => {
+            events = streamed.marks;
+            Told {
+                events: &events,
+                is_whole: false,
+                counts: streamed.counts,
+                judgement: Ok(streamed.judgement),
+            }
+        }
+        (None, Closed::Memory(held)) => {
+            events = held;
+            Told::whole(plan, &events)
+        }
+        (None, Closed::File { path, .. }) => {
+            events = jsonl::read(&path).map_err(unreadable)?;
+            Told::whole(plan, &events)
+        }
+    };
 
     shown.stage(Stage::Report);
-    tribunal_history::jsonl::compress(&path).map_err(RunError::write(&history))?;
-    let mut report = judge::report(plan, dir.path(), schedule, &events, judgement, seen, policy);
+    jsonl::compress(&history).map_err(RunError::write(&history))?;
+    let mut report = judge::report(plan, dir.path(), schedule, told, seen, policy);
     if !plan.keep_data && report.verdict.outcome == RunOutcome::Pass {
         remove_data(dir);
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tribunal_checker::quorum::Judged;
 use tribunal_checker::{Consistency, JudgeError, Judgement};
-use tribunal_history::report::{RunOutcome, RunSummary, RunVerdict};
+use tribunal_history::report::{FunctionCounts, RunOutcome, RunSummary, RunVerdict};
 use tribunal_history::{Event, FaultKind, Finding, Outcome, Property, PropertyClass, Report, Schedule, Select, Step};
 use tribunal_nemesis::Coverage;
 use tribunal_workload::{NodeProgress, NodeReads, progress_property};
@@ -47,19 +47,48 @@ pub struct FaultyCode {
     pub backtrace: Option<String>,
 }
 
+/// What is known of a history.
+pub struct Told<'a> {
+    /// Its events: all of them, or those that are no part of operations.
+    pub events: &'a [Event],
+    /// Whether that is all of them.
+    pub is_whole: bool,
+    /// Its operations by function.
+    pub counts: Vec<FunctionCounts>,
+    /// What the checker came to.
+    pub judgement: Result<Judgement, JudgeError>,
+}
+
+impl<'a> Told<'a> {
+    /// Judges a history that is held.
+    pub fn whole(plan: &Plan, events: &'a [Event]) -> Self {
+        let judgement = tribunal_checker::judge(plan.workload.specification(), events, &plan.check);
+        let operations = tribunal_history::operation::pair(events).unwrap_or_default();
+        Self {
+            events,
+            is_whole: true,
+            counts: tribunal_reports::function_counts(&operations),
+            judgement,
+        }
+    }
+}
+
 /// Puts everything together.
 pub fn report(
     plan: &Plan,
     dir: &Path,
     schedule: &Schedule,
-    events: &[Event],
-    judgement: Result<Judgement, JudgeError>,
+    told: Told<'_>,
     seen: &Observed,
     policy: &ExitPolicy,
 ) -> Report {
+    let Told {
+        events,
+        is_whole,
+        counts,
+        judgement,
+    } = told;
     let end_ns = events.last().map_or(0, Event::time_ns);
-    let operations = tribunal_history::operation::pair(events).unwrap_or_default();
-    let counts = tribunal_reports::function_counts(&operations);
     let leaders = tribunal_reports::leader_spans(events, end_ns);
     let faults = tribunal_reports::fault_summaries(events, end_ns);
     let ok: u64 = counts.iter().map(|count| count.ok).sum();
@@ -68,7 +97,10 @@ pub fn report(
     let asked = plan.check.consistency;
     let model = asked.unwrap_or_else(|| strongest(plan.workload.specification()));
     // A simulated run's report depends on its plan alone, and on no clock.
-    let shown = judgement.as_ref().ok().filter(|_| !plan.defendant.is_simulated());
+    let shown = judgement
+        .as_ref()
+        .ok()
+        .filter(|_| !plan.defendant.is_simulated() && is_whole);
     let shown = shown.and_then(|judgement| sensitivity::property(judgement, events));
     let mut properties = vec![consistent(model, judgement, &mut findings)];
     if let Some(audited) = &seen.audited {

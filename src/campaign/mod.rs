@@ -13,6 +13,7 @@ pub mod run_dir;
 pub mod sensitivity;
 pub mod shrink;
 pub mod simulated;
+mod streamed;
 
 use std::fmt;
 use std::io;

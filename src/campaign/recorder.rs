@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tribunal_checker::online::{Follow, Violation};
 use tribunal_env::Clock;
-use tribunal_history::jsonl::{self, Writer};
+use tribunal_history::jsonl::Writer;
 use tribunal_history::{
     Completion as Recorded, Event, Fault, Incarnation, Invocation, LeaderEvent, NemesisAction, NemesisEvent, NodeEvent,
     NodeId, NodeState, Phase, PhaseEvent, ProcessId, Seq, Term, Value,
@@ -74,6 +74,20 @@ impl Following {
         }
         self.seen = events.len();
     }
+}
+
+/// A history that was recorded, where it is.
+#[derive(Clone, Debug)]
+pub enum Closed {
+    /// In memory.
+    Memory(Vec<Event>),
+    /// In a file.
+    File {
+        /// Its path.
+        path: PathBuf,
+        /// How many events it has.
+        count: u64,
+    },
 }
 
 /// What was recorded so far, for a live display.
@@ -189,24 +203,24 @@ impl Recorder {
         self.shared.clock.monotonic().saturating_sub(self.shared.began)
     }
 
-    /// Ends the recording: what comes later is dropped, since nobody will judge it. Returns all events and the
-    /// path of the file, which is empty for one in memory.
-    pub fn close(&self) -> io::Result<(Vec<Event>, PathBuf)> {
+    /// Ends the recording: what comes later is dropped, since nobody will judge it.
+    pub fn close(&self) -> io::Result<Closed> {
         self.lock().closed = true;
         let flushed = self.flush();
         let mut state = self.lock();
         let has_file = state.writer.take().is_some();
         let events = std::mem::take(&mut state.events);
         state.following = Following::default();
-        drop(state);
-        flushed?;
-        let path = self.shared.path.clone();
-        let events = if has_file {
-            jsonl::read(&path).map_err(io::Error::other)?
-        } else {
-            events
-        };
-        Ok((events, path))
+        flushed.map(|()| {
+            if has_file {
+                Closed::File {
+                    path: self.shared.path.clone(),
+                    count: state.count,
+                }
+            } else {
+                Closed::Memory(events)
+            }
+        })
     }
 
     fn add(&self, event: impl FnOnce(Seq, u64, &mut Counts) -> Event) {
@@ -352,6 +366,8 @@ impl ClusterRecorder for Recorder {
 mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
 
+    use tribunal_history::jsonl;
+
     use super::*;
 
     struct Ticks(AtomicU64);
@@ -399,9 +415,11 @@ mod tests {
         recorder.flush().expect("writes");
         assert!(recorder.lock().events.is_empty(), "what is written is forgotten");
         recorder.completed(ProcessId(0), &Completion::Ok(tribunal_workload::Reply::default()));
-        let (events, path) = recorder.close().expect("closes");
+        let Ok(Closed::File { path, count: 3 }) = recorder.close() else {
+            panic!("three events are in the file");
+        };
         recorder.phase(Phase::End);
-        assert_eq!(jsonl::read(&path).expect("reads"), events);
+        let events = jsonl::read(&path).expect("reads");
         assert_eq!(
             events.iter().map(Event::seq).collect::<Vec<_>>(),
             [Seq(0), Seq(1), Seq(2)]

@@ -13,11 +13,11 @@ use tribunal_env::Env as _;
 use tribunal_history::{Event, Phase, Record as _, Report, Schedule, TraceSummary};
 use tribunal_simulation::{FindingKind, Place, Settings, SimClock, Simulation, Stopped};
 
-use super::judge::{self, FaultyCode, Observed};
+use super::judge::{self, FaultyCode, Observed, Told};
 use super::outcome::ExitPolicy;
 use super::phases::Phases;
 use super::plan::Simulated;
-use super::recorder::Recorder;
+use super::recorder::{Closed, Recorder};
 use super::{Plan, Progress, RunError, Stage, files, record};
 use crate::world::simulation::{SimulatedCluster, SimulationWorld};
 
@@ -158,11 +158,11 @@ fn look_until<P: Progress + ?Sized>(
     shown.stage(Stage::Check);
     recorder.phase(Phase::End);
     let clients = recorder.clients();
-    let (events, _) = recorder
-        .close()
-        .unwrap_or_else(|error| panic!("nothing is written: {error}"));
-    let judgement = tribunal_checker::judge(plan.workload.specification(), &events, &plan.check);
-    let report = judge::report(plan, Path::new(""), &schedule, &events, judgement, &ended.seen, policy);
+    let Ok(Closed::Memory(events)) = recorder.close() else {
+        panic!("nothing was written");
+    };
+    let told = Told::whole(plan, &events);
+    let report = judge::report(plan, Path::new(""), &schedule, told, &ended.seen, policy);
     Looked {
         report,
         events,
