@@ -22,7 +22,7 @@ pub(crate) fn aim(plan: &Plan, kind: FaultKind, label: u32, earlier: u32) -> Fau
     let node = plan.any_node(rng);
     let one = Select::Nodes { nodes: vec![node] };
     let leader = Select::Leader { otherwise: node };
-    let leader_or_one = if rng.random_bool(0.5) && plan.nodes > 1 {
+    let leader_or_one = if rng.random_bool(0.5) && plan.places() > 1 {
         leader.clone()
     } else {
         one.clone()
@@ -35,7 +35,7 @@ pub(crate) fn aim(plan: &Plan, kind: FaultKind, label: u32, earlier: u32) -> Fau
     };
     let strength = &mut plan.rng(label, Aspect::Strength);
     match kind {
-        FaultKind::Kill if plan.nodes == 1 => Fault::Kill { select: one },
+        FaultKind::Kill if plan.places() == 1 => Fault::Kill { select: one },
         FaultKind::Kill => Fault::Kill {
             select: shaped(shape(plan, earlier, Aspect::ShapesOfKills)),
         },

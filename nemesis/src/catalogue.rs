@@ -145,14 +145,21 @@ pub fn kinds_in(world: &str) -> BTreeSet<FaultKind> {
         .collect()
 }
 
-/// Processes are killed, stopped and cut off; everything else needs a machine, a disk and a clock of our own making.
+/// Processes are killed, stopped and cut off, and asked for what an operator asks for; everything else needs a machine, a
+/// disk and a clock of our own making.
 fn worlds(kind: FaultKind) -> &'static [&'static str] {
     match kind {
         FaultKind::Kill
         | FaultKind::Pause
         | FaultKind::Isolate
         | FaultKind::IsolateInbound
-        | FaultKind::IsolateOutbound => &["process", "simulation"],
+        | FaultKind::IsolateOutbound
+        | FaultKind::MemberReplace
+        | FaultKind::MemberGrow
+        | FaultKind::MemberShrink
+        | FaultKind::TransferLeader
+        | FaultKind::Compact
+        | FaultKind::Snapshot => &["process", "simulation"],
         _ => &["simulation"],
     }
 }

@@ -136,7 +136,7 @@ mod tests {
             .into()
         );
         assert_eq!(kinds("isolate"), [FaultKind::Isolate].into());
-        assert_eq!(kinds("kill,pause,partition"), kinds("all"));
+        assert_eq!(kinds("kill,pause,partition,membership,maintenance"), kinds("all"));
         let everywhere = parse_kinds("kill", &FaultKind::ALL.into()).expect("a group");
         assert!(everywhere.len() > 1, "a group is as large as its world lets it be");
     }
@@ -148,7 +148,9 @@ mod tests {
                 .expect_err("not a list of faults")
                 .to_string()
         };
-        let list = "(there are: all, none, kill, pause, partition, isolate, isolate-inbound, isolate-outbound)";
+        let list = "(there are: all, none, kill, pause, partition, isolate, isolate-inbound, isolate-outbound, \
+                    membership, member-replace, member-grow, member-shrink, maintenance, transfer-leader, compact, \
+                    snapshot)";
         assert_eq!(
             error("partitoin"),
             format!("no fault is called \"partitoin\"; did you mean \"partition\"? {list}")

@@ -12,6 +12,7 @@
 
 mod aim;
 pub mod catalogue;
+mod climb;
 pub mod coverage;
 pub mod drive;
 pub mod kinds;
@@ -26,5 +27,5 @@ pub use drive::{Driven, StepEnd, StepOutcome, drive};
 pub use kinds::{ParseKinds, parse_kinds};
 pub use plan::Plan;
 pub use resolve::{ResolveError, View, resolve};
-pub use schedule::draw;
+pub use schedule::{draw, together};
 pub use target::{Effect, FaultError, NemesisRecorder, Target};

@@ -44,6 +44,14 @@ pub struct Plan {
     pub interval: Option<Duration>,
     /// How many faults may be in force at a time. Faults of one track never overlap.
     pub tracks: u16,
+    /// The number of the first track: plans of one run that are drawn apart have tracks of their own.
+    pub first_track: u16,
+    /// Members become more, up to the most that there can be, then fewer, and so on, in this order rather than at
+    /// random; the plan has no kinds but those that change members.
+    pub climbs: bool,
+    /// Whether the number of members changes so much that faults are aimed at all nodes, those that may become members
+    /// later among them.
+    pub aims_at_spares: bool,
     /// The system's longest election timeout. An isolated leader must stay isolated for longer than two of them,
     /// so that another one leads while it still believes.
     pub election_timeout_max: Duration,
@@ -62,6 +70,9 @@ impl Plan {
             time_limit,
             interval: None,
             tracks: 1,
+            first_track: 0,
+            climbs: false,
+            aims_at_spares: false,
             election_timeout_max: Duration::from_secs(1),
         }
     }
@@ -86,7 +97,7 @@ impl Plan {
                 | FaultKind::LinkHold
                 | FaultKind::LinkRefuse
                 | FaultKind::MemberReplace
-                | FaultKind::TransferLeader => self.nodes > 1,
+                | FaultKind::TransferLeader => self.places() > 1,
                 FaultKind::Split | FaultKind::Bridge => self.nodes > 2,
                 FaultKind::Ring => self.nodes > 3,
                 FaultKind::BitRot | FaultKind::LatentSector | FaultKind::LyingSync => !self.frail().is_empty(),
@@ -148,8 +159,17 @@ impl Plan {
         )
     }
 
+    /// How many nodes faults are aimed at: n1 to this one.
+    pub(crate) fn places(&self) -> u16 {
+        if self.aims_at_spares {
+            self.nodes.saturating_add(self.spares)
+        } else {
+            self.nodes
+        }
+    }
+
     pub(crate) fn any_node(&self, rng: &mut ChaCha8Rng) -> NodeId {
-        NodeId(rng.random_range(1..=self.nodes))
+        NodeId(rng.random_range(1..=self.places()))
     }
 }
 

@@ -5,6 +5,9 @@
 //! faults do not overlap and the cluster recovers in between: a cluster that is always broken answers nothing, and
 //! what answers nothing cannot be caught lying.
 //!
+//! Changes of members may have a plan of their own, in which they go up and down by turns ([`crate::climb`]), beside
+//! that of the other faults.
+//!
 //! Where a world can bear several faults at a time, a plan has several tracks, each with slots of its own that begin
 //! in between those of the others: faults of two tracks overlap, faults of one do not.
 //!
@@ -21,6 +24,7 @@ use rand::seq::{IndexedRandom as _, SliceRandom as _};
 use tribunal_history::{Fault, FaultKind, Schedule, Select, Step};
 
 use crate::aim::aim;
+use crate::climb::Climb;
 use crate::plan::{Aspect, Plan};
 
 /// The cluster and its clients are left alone first, so that a leader is known and there are values to lose before
@@ -57,8 +61,10 @@ const DELAY_PERCENT_MAX: u64 = 10;
 pub fn draw(plan: &Plan) -> Schedule {
     assert!(plan.nodes > 0, "a cluster has nodes");
     let kinds = plan.applicable();
+    let first_label = u32::from(plan.first_track) << TRACK_SHIFT;
     let mut deck: Vec<FaultKind> = kinds.iter().copied().collect();
-    deck.shuffle(&mut plan.rng(0, Aspect::Deck));
+    deck.shuffle(&mut plan.rng(first_label, Aspect::Deck));
+    let mut climb = plan.climbs.then(|| Climb::new(plan));
 
     let interval = millis(plan.interval());
     let end = millis(plan.time_limit.saturating_sub(TAIL));
@@ -70,11 +76,14 @@ pub fn draw(plan: &Plan) -> Schedule {
     'slots: for number in 0..STEPS_MAX {
         for track in 0..tracks {
             let card = u64::from(number) * u64::from(tracks) + u64::from(track);
-            let label = (track << TRACK_SHIFT) | number;
-            let drawn = usize::try_from(card)
-                .ok()
-                .and_then(|card| deck.get(card).copied())
-                .or_else(|| any_kind(plan, &kinds, label));
+            let label = first_label + ((track << TRACK_SHIFT) | number);
+            let drawn = match &mut climb {
+                Some(climb) => climb.next(),
+                None => usize::try_from(card)
+                    .ok()
+                    .and_then(|card| deck.get(card).copied())
+                    .or_else(|| any_kind(plan, &kinds, label)),
+            };
             let Some(drawn) = drawn else {
                 break 'slots;
             };
@@ -85,7 +94,12 @@ pub fn draw(plan: &Plan) -> Schedule {
             if slot > end {
                 open.remove(&track);
             }
-            let Some(kind) = feasible(plan, &kinds, drawn, &mut members) else {
+            let feasible = if climb.is_some() {
+                Some(drawn)
+            } else {
+                feasible(plan, &kinds, drawn, &mut members)
+            };
+            let Some(kind) = feasible else {
                 continue;
             };
             let earlier = counts.entry(kind).or_default();
@@ -117,6 +131,19 @@ pub fn draw(plan: &Plan) -> Schedule {
         steps,
         not_tried: plan.kinds.difference(&tried).copied().collect(),
     }
+}
+
+/// The faults of several schedules of one run in one: each keeps its own pace, so that faults of two of them overlap.
+/// Draw their plans from tracks of their own ([`Plan::first_track`]).
+pub fn together(schedules: impl IntoIterator<Item = Schedule>) -> Schedule {
+    let mut all = Schedule::default();
+    for schedule in schedules {
+        all.seed = schedule.seed;
+        all.steps.extend(schedule.steps);
+        all.not_tried.extend(schedule.not_tried);
+    }
+    all.steps.sort_by_key(|step| step.at_ms);
+    all
 }
 
 /// The kind itself, unless the members are too few to lose one or no node is left to add: then the other of the two,

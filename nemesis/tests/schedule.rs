@@ -5,11 +5,15 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use tribunal_history::{Direction, DiskEffect, Fault, FaultKind, LinkEffect, NodeId, Record as _, Schedule, Select};
-use tribunal_nemesis::{Plan, View, draw, kinds_in, resolve};
+use tribunal_nemesis::{Plan, View, draw, kinds_in, parse_kinds, resolve, together};
 
-/// What a run with processes has.
+/// What a run with processes has unless more is asked for.
+fn usual() -> BTreeSet<FaultKind> {
+    parse_kinds("kill,pause,partition", &kinds_in("process")).expect("its groups")
+}
+
 fn all(seed: u64, nodes: u16, seconds: u64) -> Plan {
-    Plan::new(seed, nodes, kinds_in("process"), Duration::from_secs(seconds))
+    Plan::new(seed, nodes, usual(), Duration::from_secs(seconds))
 }
 
 /// What a simulated run may have: every kind, several at a time.
@@ -65,14 +69,45 @@ fn every_kind_has_its_turn_in_twenty_seconds() {
         for seed in 0..200 {
             let schedule = draw(&all(seed, nodes, 20));
             let counts = counts(&schedule);
-            assert_eq!(
-                counts.len(),
-                kinds_in("process").len(),
-                "seed {seed}, {nodes} nodes: {counts:?}"
-            );
+            assert_eq!(counts.len(), usual().len(), "seed {seed}, {nodes} nodes: {counts:?}");
             assert!(schedule.not_tried.is_empty());
         }
     }
+}
+
+/// One member becomes five and five become one, beside faults that are drawn as if nothing else came.
+#[test]
+fn members_go_up_and_down_beside_the_other_faults() {
+    let others = Plan {
+        spares: 4,
+        aims_at_spares: true,
+        ..all(5, 1, 60)
+    };
+    let changes = Plan {
+        kinds: parse_kinds("membership", &kinds_in("process")).expect("a group"),
+        first_track: 1,
+        climbs: true,
+        ..others.clone()
+    };
+    let both = together([&others, &changes].map(draw));
+    assert!(both.steps.is_sorted_by_key(|step| step.at_ms));
+    let (mut apart, mut members) = (draw(&others), Vec::new());
+    let mut count = 1;
+    for step in &both.steps {
+        match step.fault.kind() {
+            FaultKind::MemberGrow => count += 1,
+            FaultKind::MemberShrink => count -= 1,
+            _ => continue,
+        }
+        members.push(count);
+    }
+    assert_eq!(members[..8], [2, 3, 4, 5, 4, 3, 2, 1]);
+    apart.steps.retain(|step| both.steps.contains(step));
+    assert_eq!(apart, draw(&others), "what is drawn for the others does not change");
+    assert!(
+        counts(&apart).contains_key(&FaultKind::Isolate),
+        "there will be somebody to be cut off from"
+    );
 }
 
 #[test]
@@ -175,13 +210,10 @@ fn what_does_not_fit_is_listed() {
         2,
         "one fault each two seconds between the first second and the last"
     );
-    assert_eq!(schedule.not_tried.len(), kinds_in("process").len() - tried.len());
+    assert_eq!(schedule.not_tried.len(), usual().len() - tried.len());
 
     let schedule = draw(&all(3, 3, 2));
-    assert_eq!(
-        (schedule.steps.len(), schedule.not_tried.len()),
-        (0, kinds_in("process").len())
-    );
+    assert_eq!((schedule.steps.len(), schedule.not_tried.len()), (0, usual().len()));
 }
 
 #[test]
