@@ -14,6 +14,8 @@ mod children;
 mod cluster;
 #[path = "process_world/links.rs"]
 mod links;
+#[path = "process_world/members.rs"]
+mod members;
 
 use std::time::{Duration, Instant};
 

@@ -10,6 +10,7 @@ use tribunal_history::{Event, FaultKind, Finding, Outcome, Property, PropertyCla
 use tribunal_nemesis::Coverage;
 use tribunal_workload::{NodeProgress, NodeReads, progress_property};
 
+use super::evidence::Snapshots;
 use super::outcome::{ExitPolicy, outcome};
 use super::plan::{Plan, shell_word};
 use super::sensitivity;
@@ -32,6 +33,8 @@ pub struct Observed {
     pub faulty_code: Option<Vec<FaultyCode>>,
     /// What the auditor of a simulation came to; none in other worlds.
     pub audited: Option<Audited>,
+    /// How the nodes kept their logs short, where that is a part of the run.
+    pub snapshots: Option<Snapshots>,
     /// What went wrong with the tool or with starting the system, for people.
     pub harness_errors: Vec<String>,
     /// Whether somebody interrupted it.
@@ -114,6 +117,7 @@ pub fn report(
     properties.push(final_reads(seen));
     let coverage = Coverage::of(schedule, events);
     properties.push(coverage.property());
+    properties.extend(seen.snapshots.map(Snapshots::property));
     properties.push(leader_change(plan, schedule, leaders.len()));
     properties.push(enough_operations(plan, ok));
     properties.extend(shown);

@@ -1,6 +1,7 @@
 //! A campaign from end to end: plan, run, record, judge, report.
 
 pub mod again;
+pub mod evidence;
 mod files;
 pub mod judge;
 pub mod outcome;

@@ -63,7 +63,7 @@ impl<W: World, P: Progress + ?Sized> Phases<'_, W, P> {
         self.shown.stage(Stage::Safety);
         self.recorder.phase(Phase::Safety);
         let limit = self.plan.time_limit;
-        let nodes = self.world.nodes();
+        let nodes = self.world.homes();
         let mut tasks = Vec::new();
         for number in 0..self.plan.clients {
             let mut seat = self.seat(nodes[number as usize % nodes.len()], number);

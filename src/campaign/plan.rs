@@ -9,8 +9,14 @@ use tribunal_store::defect::Defects;
 use tribunal_store::points;
 use tribunal_workload::Workload;
 
-use crate::world::process::{DiskMode, System};
+use crate::world::process::{DiskMode, Snapshots, System};
 use crate::world::simulation::swarm;
+
+/// Members that a cluster of processes grows to: two of five may fail.
+const GROWN_TO: u16 = 5;
+
+/// Nodes that can become members where there are so many already.
+const SPARES_MIN: u16 = 2;
 
 /// Everything that decides a run.
 #[derive(Clone, Debug)]
@@ -47,6 +53,8 @@ pub struct Plan {
     pub heartbeat: Duration,
     /// Raft's election timeout of every node; the random timers lie between it and its double.
     pub election: Duration,
+    /// How nodes that are processes keep their logs short.
+    pub snapshots: Snapshots,
     /// After the heal every node must serve within this time.
     pub liveness_bound: Duration,
     /// Fewer operations that ended ok than this are too few to call a run a test.
@@ -135,8 +143,18 @@ impl Plan {
     pub fn spares(&self) -> u16 {
         match self.defendant {
             Defendant::Simulation(_) => swarm::spares(self.seed, self.nodes),
-            Defendant::Process(_) => 0,
+            Defendant::Process(_) if !self.kinds.contains(&FaultKind::MemberGrow) => 0,
+            Defendant::Process(_) => match GROWN_TO.saturating_sub(self.nodes) {
+                0 => SPARES_MIN,
+                spares => spares,
+            },
         }
+    }
+
+    /// Whether it is a part of the run that nodes make snapshots and purge their logs.
+    pub fn shortens_logs(&self) -> bool {
+        let is_ours = matches!(self.defendant, Defendant::Process(System::Builtin(_)));
+        is_ours && (self.snapshots.count.is_some() || self.kinds.contains(&FaultKind::Snapshot))
     }
 
     /// How many members there can be at a time.
@@ -174,8 +192,23 @@ impl Plan {
             drawn.tracks = mix.tracks;
             drawn.interval = self.interval.or(Some(mix.interval));
             drawn.points = points::ALL.iter().map(|point| point.name.to_owned()).collect();
+            return tribunal_nemesis::draw(&drawn);
         }
-        tribunal_nemesis::draw(&drawn)
+        // Members change under the other faults, not by turns with them.
+        let (changes, others): (BTreeSet<FaultKind>, BTreeSet<FaultKind>) =
+            drawn.kinds.iter().partition(|kind| kind.group() == "membership");
+        if changes.is_empty() {
+            return tribunal_nemesis::draw(&drawn);
+        }
+        drawn.aims_at_spares = drawn.spares > 0;
+        let beside = tribunal_nemesis::Plan {
+            kinds: changes,
+            climbs: true,
+            first_track: 1,
+            ..drawn.clone()
+        };
+        drawn.kinds = others;
+        tribunal_nemesis::together([&drawn, &beside].map(tribunal_nemesis::draw))
     }
 
     /// The command that runs this again, with the seed.

@@ -13,6 +13,7 @@ use std::time::Duration;
 use tribunal_env::{AsyncRuntime as _, Clock as _, Env as _};
 use tribunal_history::{Report, Schedule};
 
+use super::evidence::Snapshots;
 use super::judge::Observed;
 use super::outcome::ExitPolicy;
 use super::phases::Phases;
@@ -76,6 +77,9 @@ async fn trial(
     let config = ClusterConfig {
         heartbeat: plan.heartbeat,
         election: plan.election,
+        spares: plan.spares(),
+        seed: plan.seed,
+        snapshots: plan.snapshots,
         keep_data: true,
         ..ClusterConfig::new(system.clone(), plan.nodes, dir.path())
     };
@@ -95,6 +99,9 @@ async fn trial(
             if let Err(error) = cluster.shutdown().await {
                 seen.harness_errors
                     .push(format!("the cluster did not stop in good order: {error}"));
+            }
+            if plan.shortens_logs() {
+                seen.snapshots = Some(Snapshots::count(dir.path()));
             }
         }
         Some(Err(error)) => seen

@@ -18,7 +18,7 @@ use super::{complain, interrupt, progress};
 use crate::campaign::outcome::{EXIT_USAGE, ExitPolicy, FailOn};
 use crate::campaign::plan::Simulated;
 use crate::campaign::{Defendant, Plan, RunError, record};
-use crate::world::process::System;
+use crate::world::process::{Snapshots, System};
 use crate::world::simulation::swarm::{self, Shape};
 
 /// Longest values that can be asked for: far from the 1.5 MiB that a request to etcd may have by default.
@@ -59,9 +59,10 @@ pub struct RunArgs {
     /// A client gives an operation up as indeterminate after this time
     #[arg(long, default_value = "1s", value_parser = positive_duration, value_name = "TIME")]
     op_timeout: Duration,
-    /// Faults: groups `kill`, `pause`, `partition`, single kinds, `all` or `none`; see `tribunal list faults`
-    #[arg(long, default_value = "all", value_name = "KINDS")]
-    nemesis: String,
+    /// Faults: groups such as `kill`, `pause`, `partition`, `membership`, single kinds, `all` or `none`; see `tribunal list
+    /// faults` [default: kill,pause,partition, in simulation all]
+    #[arg(long, value_name = "KINDS")]
+    nemesis: Option<String>,
     /// Mean time between the starts of two faults; by default such that every kind comes up
     #[arg(long, value_parser = positive_duration, value_name = "TIME")]
     nemesis_interval: Option<Duration>,
@@ -80,6 +81,14 @@ pub struct RunArgs {
     /// Election timeout of the nodes [default: 500ms, in simulation drawn from the seed]
     #[arg(long, value_parser = positive_duration, value_name = "TIME")]
     election_timeout: Option<Duration>,
+    /// Applied entries after which a node makes a snapshot, as etcd's flag [default: 100000, in simulation drawn from the
+    /// seed]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..), value_name = "COUNT")]
+    snapshot_count: Option<u64>,
+    /// Entries that stay in the log after a snapshot, for nodes that are a little behind; the bundled store's [default:
+    /// 5000, in simulation drawn from the seed]
+    #[arg(long, value_name = "COUNT")]
+    snapshot_catchup_entries: Option<u64>,
     /// After the heal, each node must serve within this time
     #[arg(long, default_value = "15s", value_parser = positive_duration, value_name = "TIME")]
     liveness_bound: Duration,
@@ -351,11 +360,12 @@ impl RunArgs {
     /// Checks every value and resolves what depends on others.
     pub fn plan(&self) -> anyhow::Result<Plan> {
         let workload: Workload = self.workload.parse()?;
+        let system = System::parse(&self.system, &self.disk, &self.defect)?;
         let possible = match self.world {
-            WorldName::Process => tribunal_nemesis::kinds_in("process"),
+            WorldName::Process => system.kinds(),
             WorldName::Simulation => crate::world::simulation::ABILITIES.into(),
         };
-        let kinds = tribunal_nemesis::parse_kinds(&self.nemesis, &possible)?;
+        let kinds = tribunal_nemesis::parse_kinds(self.nemesis(), &possible)?;
         let seed = match self.seed {
             Some(seed) => seed,
             None => draw_seed()?,
@@ -375,7 +385,7 @@ impl RunArgs {
             .iter()
             .map(|name| name.parse::<Defect>())
             .collect::<Result<_, _>>()?;
-        let system = System::parse(&self.system, &self.disk, &self.defect)?;
+        let snapshots = self.snapshots(&system)?;
         let defendant = match (self.world, system) {
             (WorldName::Process, system) => Defendant::Process(system),
             (WorldName::Simulation, System::Builtin(_)) => Defendant::Simulation(Box::new(Simulated {
@@ -412,6 +422,7 @@ impl RunArgs {
             interval: self.nemesis_interval,
             heartbeat,
             election,
+            snapshots,
             liveness_bound: self.liveness_bound,
             ok_min: self
                 .min_ok
@@ -458,6 +469,28 @@ impl RunArgs {
         }
     }
 
+    /// Members are changed where that is asked for: it takes nodes beside those of `--nodes`, and time from other faults.
+    fn nemesis(&self) -> &str {
+        self.nemesis.as_deref().unwrap_or(match self.world {
+            WorldName::Process => "kill,pause,partition",
+            WorldName::Simulation => "all",
+        })
+    }
+
+    fn snapshots(&self, system: &System) -> anyhow::Result<Snapshots> {
+        let snapshots = Snapshots {
+            count: self.snapshot_count,
+            catchup_entries: self.snapshot_catchup_entries,
+        };
+        if self.world == WorldName::Simulation && snapshots != Snapshots::default() {
+            bail!("in simulation the seed draws how the log is kept short; leave out --snapshot-*");
+        }
+        if snapshots.catchup_entries.is_some() && matches!(system, System::Etcd(_)) {
+            bail!("etcd's flag for --snapshot-catchup-entries is experimental and not passed on; leave it out");
+        }
+        Ok(snapshots)
+    }
+
     fn concurrency(&self) -> PerNode {
         self.concurrency.unwrap_or(match self.world {
             WorldName::Process => PerNode::each(4),
@@ -489,7 +522,7 @@ impl RunArgs {
             ("rate", self.rate().to_string()),
             ("time-limit", time(self.time_limit())),
             ("op-timeout", time(self.op_timeout)),
-            ("nemesis", self.nemesis.clone()),
+            ("nemesis", self.nemesis().to_owned()),
             ("seed", seed.to_string()),
             ("liveness-bound", time(self.liveness_bound)),
         ]
@@ -509,6 +542,12 @@ impl RunArgs {
                 add("election-timeout", time(shape.election));
                 if self.system == "builtin" {
                     add("disk", self.disk.clone());
+                }
+                if let Some(count) = self.snapshot_count {
+                    add("snapshot-count", count.to_string());
+                }
+                if let Some(count) = self.snapshot_catchup_entries {
+                    add("snapshot-catchup-entries", count.to_string());
                 }
             }
             // What is not given follows from the seed.

@@ -3,6 +3,7 @@
 //! A world starts the nodes, can fault them, and says what became of them. Workloads, nemesis, checks and reports
 //! are the same in all of them; what they need of a world is [`World`].
 
+pub mod operator;
 pub mod process;
 pub mod recorder;
 pub mod simulation;
@@ -25,8 +26,13 @@ pub trait World {
     /// What the nemesis faults.
     type Target: Target;
 
-    /// The nodes that clients are spread over, in order.
+    /// The nodes that are members now, in order.
     fn nodes(&self) -> Vec<NodeId>;
+
+    /// The nodes that the clients of the safety phase are spread over, in order; some may become members later.
+    fn homes(&self) -> Vec<NodeId> {
+        self.nodes()
+    }
 
     /// The nemesis' own view.
     fn env(&self) -> &Self::Env;

@@ -8,27 +8,33 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tribunal_history::{MemberId, NodeId};
 
-/// The nodes of a simulation, members and others; one for all who ask.
-#[derive(Default)]
+/// The nodes of a cluster, members and others; one for all who ask.
+#[derive(Debug, Default)]
 pub struct Roster {
     state: Mutex<State>,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct State {
     places: BTreeSet<NodeId>,
     members: BTreeMap<NodeId, MemberId>,
+    /// Members that have a vote.
+    voters: BTreeSet<NodeId>,
     /// Whose membership is being changed, or waits for that.
     changing: BTreeSet<NodeId>,
 }
 
 impl Roster {
     /// The founders, and nodes that are no members.
-    pub(super) fn new(founders: BTreeMap<NodeId, MemberId>, spares: impl IntoIterator<Item = NodeId>) -> Self {
+    pub(in crate::world) fn new(
+        founders: BTreeMap<NodeId, MemberId>,
+        spares: impl IntoIterator<Item = NodeId>,
+    ) -> Self {
         let places = founders.keys().copied().chain(spares).collect();
         Self {
             state: Mutex::new(State {
                 places,
+                voters: founders.keys().copied().collect(),
                 members: founders,
                 changing: BTreeSet::new(),
             }),
@@ -65,6 +71,13 @@ impl Roster {
         found.map(|(node, member)| (*node, *member))
     }
 
+    /// As [`Roster::member_from`], of the members that have a vote: the others answer no requests yet.
+    pub fn voter_from(&self, node: NodeId) -> Option<NodeId> {
+        let state = self.lock();
+        let found = state.voters.range(node..).next().or_else(|| state.voters.first());
+        found.copied()
+    }
+
     /// Nodes that are no members, in order; at the end those that are about to be some.
     pub fn spares(&self) -> Vec<NodeId> {
         let state = self.lock();
@@ -80,7 +93,7 @@ impl Roster {
         members.filter(|node| !state.changing.contains(node)).collect()
     }
 
-    pub(super) fn set_changing(&self, node: NodeId, is_changing: bool) {
+    pub(in crate::world) fn set_changing(&self, node: NodeId, is_changing: bool) {
         let mut state = self.lock();
         if is_changing {
             state.changing.insert(node);
@@ -89,12 +102,22 @@ impl Roster {
         }
     }
 
-    pub(super) fn add(&self, node: NodeId, member: MemberId) {
+    pub(in crate::world) fn add(&self, node: NodeId, member: MemberId) {
         self.lock().members.insert(node, member);
     }
 
-    pub(super) fn remove(&self, node: NodeId) {
-        self.lock().members.remove(&node);
+    /// A member has its vote now.
+    pub(in crate::world) fn promote(&self, node: NodeId) {
+        let mut state = self.lock();
+        if state.members.contains_key(&node) {
+            state.voters.insert(node);
+        }
+    }
+
+    pub(in crate::world) fn remove(&self, node: NodeId) {
+        let mut state = self.lock();
+        state.members.remove(&node);
+        state.voters.remove(&node);
     }
 }
 
@@ -129,6 +152,15 @@ mod tests {
         roster.add(node(2), MemberId(21));
         roster.set_changing(node(2), false);
         assert_eq!(roster.member(node(2)), Some(MemberId(21)));
+        assert_eq!(roster.voter_from(node(2)), Some(node(3)), "it has no vote yet");
+        roster.promote(node(2));
+        roster.promote(node(5));
+        assert_eq!(roster.voter_from(node(2)), Some(node(2)));
+        assert_eq!(
+            roster.voter_from(node(4)),
+            Some(node(1)),
+            "one that is no member gets no vote"
+        );
         assert_eq!(roster.places(), (1..=5).map(node).collect::<Vec<_>>());
     }
 }

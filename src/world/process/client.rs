@@ -1,6 +1,7 @@
 //! Clients over gRPC.
 //!
-//! Each client has one connection to one node. After anything but an answer it drops the connection, so that the
+//! Each client has one connection to one node. One whose node is no member, or has no vote yet, connects to the next
+//! member that has one, until its own has; as etcd's clients go on to another endpoint. After anything but an answer it drops the connection, so that the
 //! next operation starts on one that was dialled for it. What tonic reports is sorted into what is known: dialling
 //! failed, so nothing was sent; our own deadline; a connection that broke; or a status, which the node sent or our
 //! own stack made up. Only the last two cannot always be told apart, and [`tribunal_workload::classify()`] does not
@@ -9,6 +10,7 @@
 //! An idle connection whose node died is noticed by tonic when the next request is made: it dials once more before
 //! it sends. This is no retry: the request has not left, and if dialling fails it never does.
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -25,6 +27,8 @@ use tribunal_history::NodeId;
 use tribunal_proto::etcdserverpb::kv_client::KvClient;
 use tribunal_workload::{Call, Client, Failure, Response};
 
+use crate::world::operator::Roster;
+
 /// Metadata that names the operation, a decimal number unique in the run; nodes of ours name it in their evidence.
 pub const OPERATION_METADATA: &str = "tribunal-operation";
 
@@ -39,6 +43,15 @@ pub struct TonicClient {
     endpoint: Endpoint,
     connection: Option<KvClient<Channel>>,
     operations: Arc<AtomicU64>,
+    moves: Option<Moves>,
+}
+
+/// Where a client goes whose node is no member.
+#[derive(Clone, Debug)]
+struct Moves {
+    home: NodeId,
+    roster: Arc<Roster>,
+    endpoints: BTreeMap<NodeId, Endpoint>,
 }
 
 impl TonicClient {
@@ -50,7 +63,41 @@ impl TonicClient {
             endpoint: Endpoint::from_shared(url.to_owned())?.tcp_nodelay(true),
             connection: None,
             operations,
+            moves: None,
         })
+    }
+
+    /// The same client, which moves among the nodes that serve at `urls` when its own is no member that votes.
+    ///
+    /// # Errors
+    /// If a URL is none.
+    pub fn moving(
+        mut self,
+        roster: Arc<Roster>,
+        urls: impl IntoIterator<Item = (NodeId, String)>,
+    ) -> Result<Self, tonic::transport::Error> {
+        let endpoint = |(node, url)| Ok((node, Endpoint::from_shared(url)?.tcp_nodelay(true)));
+        self.moves = Some(Moves {
+            home: self.node,
+            roster,
+            endpoints: urls.into_iter().map(endpoint).collect::<Result<_, _>>()?,
+        });
+        Ok(self)
+    }
+
+    /// Goes where it is served; what it leaves is closed.
+    fn move_on(&mut self) {
+        let Some(moves) = &self.moves else { return };
+        let Some(node) = moves.roster.voter_from(moves.home) else {
+            return;
+        };
+        if node != self.node
+            && let Some(endpoint) = moves.endpoints.get(&node)
+        {
+            self.node = node;
+            self.endpoint = endpoint.clone();
+            self.connection = None;
+        }
     }
 
     fn request<T>(&self, message: T, within: Duration) -> Request<T> {
@@ -93,6 +140,7 @@ impl Client for TonicClient {
     }
 
     async fn connect(&mut self, within: Duration) -> Result<(), Failure> {
+        self.move_on();
         if self.connection.is_some() {
             return Ok(());
         }
@@ -137,7 +185,7 @@ impl Client for TonicClient {
 }
 
 /// What is known of a request that ended with `status`.
-fn failure(status: &Status) -> Failure {
+pub(super) fn failure(status: &Status) -> Failure {
     // tonic keeps the reason of every status that it makes of an error; one that came in an answer has none.
     if let Some(source) = status.source() {
         let reasons = || std::iter::successors(Some(source), |reason| (*reason).source());
@@ -183,11 +231,11 @@ fn causes(error: &(dyn Error + 'static)) -> String {
 
 /// A library panicked on what a node sent.
 #[derive(Debug, PartialEq, Eq)]
-struct Panicked;
+pub(super) struct Panicked;
 
 /// Awaits `future`, catching its panics: tonic panics on a malformed `grpc-status-details-bin`, and nothing that a
 /// node says may end the run. The future is dropped afterwards, so what it left half done is not seen.
-async fn unpanicked<F: Future>(future: F) -> Result<F::Output, Panicked> {
+pub(super) async fn unpanicked<F: Future>(future: F) -> Result<F::Output, Panicked> {
     let mut future = pin!(future);
     poll_fn(|context| {
         let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context)));

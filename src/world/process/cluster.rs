@@ -8,6 +8,7 @@
 //! Logs of all lives of a node are in `nodes/<node>/log`, its data in `nodes/<node>/data`, its evidence in
 //! `evidence/<node>-<incarnation>.bin`, all in the directory of the run.
 
+mod hands;
 mod leaders;
 mod node;
 mod shared;
@@ -24,8 +25,10 @@ use tribunal_history::NodeId;
 
 use super::children::own_executable;
 use super::error::WorldError;
-use super::system::System;
+use super::system::{Snapshots, System};
+use crate::world::operator::{Operator, Roster};
 use crate::world::recorder::ClusterRecorder;
+use hands::ProcessHands;
 pub use node::UnexpectedExit;
 use shared::Shared;
 pub use status::NodeStatus;
@@ -42,8 +45,12 @@ const TERMINATE_TIMEOUT: Duration = Duration::from_secs(3);
 pub struct ClusterConfig {
     /// The system.
     pub system: System,
-    /// How many nodes, 1 to [`NODES_MAX`](super::addresses::NODES_MAX).
+    /// How many nodes at the start, 1 to [`NODES_MAX`](super::addresses::NODES_MAX) together with the spares.
     pub nodes: u16,
+    /// How many more can become members.
+    pub spares: u16,
+    /// What an operator draws derives from it.
+    pub seed: u64,
     /// Directory of the run; what is missing of it is made.
     pub run_dir: PathBuf,
     /// Tribunal's binary: [`own_executable`] outside of tests.
@@ -52,6 +59,8 @@ pub struct ClusterConfig {
     pub heartbeat: Duration,
     /// Without a heartbeat until a follower stands for election.
     pub election: Duration,
+    /// How they keep their logs short.
+    pub snapshots: Snapshots,
     /// Nodes reach each other directly, and cannot be isolated.
     pub bypass_links: bool,
     /// Data directories stay when the cluster is taken down.
@@ -66,10 +75,13 @@ impl ClusterConfig {
         Self {
             system,
             nodes,
+            spares: 0,
+            seed: 0,
             run_dir: run_dir.into(),
             trampoline: own_executable(),
             heartbeat: Duration::from_millis(100),
             election: Duration::from_secs(1),
+            snapshots: Snapshots::default(),
             bypass_links: false,
             keep_data: false,
             start_timeout: Duration::from_secs(30),
@@ -81,6 +93,7 @@ impl ClusterConfig {
 #[derive(Debug)]
 pub struct Cluster {
     shared: Arc<Shared>,
+    operator: Arc<Operator<ProcessHands>>,
     monitor: JoinHandle<()>,
 }
 
@@ -95,7 +108,12 @@ impl Cluster {
         let shared = Arc::new(Shared::new(config, recorder)?);
         let monitor = tokio::spawn(monitor(Arc::clone(&shared)));
         // From here on dropping this kills what was started.
-        let cluster = Self { shared, monitor };
+        let operator = Operator::new(ProcessHands::new(Arc::clone(&shared)));
+        let cluster = Self {
+            shared,
+            operator,
+            monitor,
+        };
         cluster.shared.start_all()?;
         cluster.shared.wait_until_ready(timeout, true).await?;
         Ok(cluster)
@@ -103,15 +121,25 @@ impl Cluster {
 
     /// A handle, for the nemesis and everybody else.
     pub fn target(&self) -> ClusterTarget {
-        ClusterTarget::new(Arc::clone(&self.shared))
+        ClusterTarget::new(Arc::clone(&self.shared), Arc::clone(&self.operator))
     }
 
-    /// Its nodes, in order.
+    /// The nodes that are members now, in order.
     pub fn nodes(&self) -> Vec<NodeId> {
-        self.shared.nodes()
+        self.shared.roster.members().into_keys().collect()
     }
 
-    /// Where each node serves clients, in order.
+    /// All nodes, in order: those that are members, and those that can become some.
+    pub fn places(&self) -> Vec<NodeId> {
+        self.shared.places()
+    }
+
+    /// Which node is which member.
+    pub fn roster(&self) -> Arc<Roster> {
+        Arc::clone(&self.shared.roster)
+    }
+
+    /// Where each member serves clients, in order.
     pub fn endpoints(&self) -> Vec<(NodeId, SocketAddr)> {
         self.nodes()
             .into_iter()

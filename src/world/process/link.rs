@@ -92,8 +92,10 @@ impl Links {
             .name("tribunal-links".to_owned())
             .spawn(move || {
                 runtime.block_on(async {
+                    let (desk, questions) = dialler::Desk::new();
+                    tokio::spawn(dialler::answer(Arc::clone(&of_thread), questions));
                     for (end, listener) in listeners {
-                        tokio::spawn(connection::serve(Arc::clone(&of_thread), end, listener));
+                        tokio::spawn(connection::serve(Arc::clone(&of_thread), desk.clone(), end, listener));
                     }
                     // Told to stop, or whoever could tell is gone.
                     let _ = stopped.await;

@@ -1,5 +1,6 @@
 //! What `/proc` says of processes and their sockets; see proc(5).
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -46,15 +47,20 @@ impl Process {
         Ok((stopped, all))
     }
 
-    /// Whether one of its file descriptors is the socket with this inode.
-    pub fn holds_socket(&self, inode: u64) -> bool {
-        let target = format!("socket:[{inode}]");
+    /// The inodes of the sockets among its file descriptors; none if it is gone.
+    pub fn sockets(&self) -> BTreeSet<u64> {
         let Ok(descriptors) = fs::read_dir(format!("/proc/{}/fd", self.pid)) else {
-            return false;
+            return BTreeSet::new();
         };
-        descriptors
+        let links = descriptors
             .flatten()
-            .any(|descriptor| fs::read_link(descriptor.path()).is_ok_and(|link| link == Path::new(&target)))
+            .filter_map(|descriptor| fs::read_link(descriptor.path()).ok());
+        links
+            .filter_map(|link| {
+                let inode = link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?;
+                inode.parse().ok()
+            })
+            .collect()
     }
 }
 
@@ -82,25 +88,33 @@ impl Stat {
     }
 }
 
-/// The inode of the TCP socket whose own end is `local` and whose other end is `remote`, in this network
-/// namespace.
-pub(super) fn socket_inode(local: SocketAddr, remote: SocketAddr) -> Option<u64> {
-    ["/proc/net/tcp", "/proc/net/tcp6"]
-        .into_iter()
-        .filter_map(|table| fs::read_to_string(table).ok())
-        .find_map(|table| find_inode(&table, local, remote))
+/// The inodes of the TCP sockets with these ends, their own first, in this network namespace.
+pub(super) fn socket_inodes(ends: &BTreeSet<(SocketAddr, SocketAddr)>) -> BTreeMap<(SocketAddr, SocketAddr), u64> {
+    let mut found = BTreeMap::new();
+    for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
+        if found.len() < ends.len()
+            && let Ok(table) = fs::read_to_string(table)
+        {
+            found.extend(find_inodes(&table, ends));
+        }
+    }
+    found
 }
 
-fn find_inode(table: &str, local: SocketAddr, remote: SocketAddr) -> Option<u64> {
-    table.lines().skip(1).find_map(|line| {
+fn find_inodes(
+    table: &str,
+    ends: &BTreeSet<(SocketAddr, SocketAddr)>,
+) -> impl Iterator<Item = ((SocketAddr, SocketAddr), u64)> {
+    table.lines().skip(1).filter_map(|line| {
         let mut fields = line.split_ascii_whitespace().skip(1);
         let own = parse_address(fields.next()?)?;
         let other = parse_address(fields.next()?)?;
-        if own != local || other != remote {
+        if !ends.contains(&(own, other)) {
             return None;
         }
         // A socket that is already closed by its process has inode 0.
-        fields.nth(6)?.parse().ok().filter(|inode| *inode != 0)
+        let inode = fields.nth(6)?.parse().ok().filter(|inode| *inode != 0)?;
+        Some(((own, other), inode))
     })
 }
 
@@ -173,12 +187,10 @@ mod tests {
             for (own, other) in [(&client, source), (&server, server.local_addr().expect("connected"))] {
                 let remote = own.peer_addr().expect("connected");
                 let canonical = |a: SocketAddr| SocketAddr::new(a.ip().to_canonical(), a.port());
-                let inode = socket_inode(canonical(other), canonical(remote)).expect("listed");
-                assert!(
-                    Process::with_pid(std::process::id())
-                        .expect("we run")
-                        .holds_socket(inode)
-                );
+                let ends = (canonical(other), canonical(remote));
+                let inodes = socket_inodes(&BTreeSet::from([ends]));
+                let own = Process::with_pid(std::process::id()).expect("we run");
+                assert!(own.sockets().contains(&inodes[&ends]), "{ends:?} is {inodes:?}");
             }
             drop(client);
         }
@@ -190,15 +202,13 @@ mod tests {
                      0: 0100007F:1F90 0200007F:0050 06 00000000:00000000 03:00000F2B 00000000     0        0 0 3 x\n   \
                      1: 0100007F:1F91 0200007F:0050 01 00000000:00000000 00:00000000 00000000     0        0 4711 1 x\n";
         if cfg!(target_endian = "little") {
-            let remote = "127.0.0.2:80".parse().expect("an address");
-            assert_eq!(
-                find_inode(table, "127.0.0.1:8080".parse().expect("an address"), remote),
-                None
-            );
-            assert_eq!(
-                find_inode(table, "127.0.0.1:8081".parse().expect("an address"), remote),
-                Some(4711)
-            );
+            let ends = |own: &str| {
+                let address = |text: &str| text.parse::<SocketAddr>().expect("an address");
+                (address(own), address("127.0.0.2:80"))
+            };
+            let asked = ["127.0.0.1:8080", "127.0.0.1:8081", "127.0.0.1:8082"].map(ends);
+            let found: Vec<_> = find_inodes(table, &asked.into()).collect();
+            assert_eq!(found, [(ends("127.0.0.1:8081"), 4711)]);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The system under test: which program a node is, and with which arguments.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fmt;
 use std::fs::File;
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use nix::unistd::{AccessFlags, access};
 use sha2::{Digest, Sha256};
-use tribunal_history::{Incarnation, NodeId};
+use tribunal_history::{FaultKind, Incarnation, NodeId};
 
 use super::children::own_executable;
 use super::error::WorldError;
@@ -104,6 +105,19 @@ pub struct NodeStart<'a> {
     pub heartbeat: Duration,
     /// Without a heartbeat until a follower stands for election.
     pub election: Duration,
+    /// It joins a cluster that runs, as a member that was added to it.
+    pub joins: bool,
+    /// How the log is kept short.
+    pub snapshots: Snapshots,
+}
+
+/// How nodes keep their logs short; by default as they do if they are told nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Snapshots {
+    /// `--snapshot-count`: applied entries after which a snapshot is made.
+    pub count: Option<u64>,
+    /// `--snapshot-catchup-entries`: entries that stay in the log after one; the bundled store's.
+    pub catchup_entries: Option<u64>,
 }
 
 impl System {
@@ -190,8 +204,18 @@ impl System {
         arguments.pair("--initial-cluster-token", start.token);
         arguments.pair("--heartbeat-interval", start.heartbeat.as_millis());
         arguments.pair("--election-timeout", start.election.as_millis());
+        if let Some(count) = start.snapshots.count {
+            arguments.pair("--snapshot-count", count);
+        }
+        let state = if start.joins { "existing" } else { "new" };
         match self {
             Self::Builtin(builtin) => {
+                if start.joins {
+                    arguments.pair("--initial-cluster-state", state);
+                }
+                if let Some(entries) = start.snapshots.catchup_entries {
+                    arguments.pair("--snapshot-catchup-entries", entries);
+                }
                 arguments.pair("--disk", builtin.disk.name());
                 for defect in &builtin.defects {
                     arguments.pair("--defect", defect);
@@ -200,13 +224,23 @@ impl System {
                 arguments.pair("--incarnation", start.incarnation);
             }
             Self::Etcd(_) => {
-                arguments.pair("--initial-cluster-state", "new");
+                arguments.pair("--initial-cluster-state", state);
                 arguments.pair("--logger", "zap");
                 arguments.pair("--log-outputs", "stderr");
                 arguments.pair("--log-level", "warn");
             }
         }
         arguments.0
+    }
+
+    /// The kinds of faults that it can have. Its members are changed, and it is looked after, only as the bundled store's
+    /// are: the operator knows that store's answers word for word, and etcd's releases differ.
+    pub fn kinds(&self) -> BTreeSet<FaultKind> {
+        let mut kinds = tribunal_nemesis::kinds_in("process");
+        if let Self::Etcd(_) = self {
+            kinds.retain(|kind| !["membership", "maintenance"].contains(&kind.group()));
+        }
+        kinds
     }
 
     /// Whether its nodes write evidence.
@@ -367,6 +401,8 @@ mod tests {
             token: "t",
             heartbeat: Duration::from_millis(100),
             election: Duration::from_secs(1),
+            joins: false,
+            snapshots: Snapshots::default(),
         }
     }
 
@@ -401,6 +437,28 @@ mod tests {
             "node {COMMON} --disk volatile --defect ack-before-sync --evidence /r/evidence/n2-3.bin --incarnation 3"
         );
         assert_eq!(text(&system), expected);
+    }
+
+    #[test]
+    fn a_member_that_joins_is_told_so_and_how_its_log_is_kept_short() {
+        let system = System::Builtin(Builtin {
+            executable: own_executable(),
+            disk: DiskMode::Real,
+            defects: Vec::new(),
+        });
+        let links = links();
+        let start = NodeStart {
+            joins: true,
+            snapshots: Snapshots {
+                count: Some(500),
+                catchup_entries: Some(50),
+            },
+            ..start(&links)
+        };
+        let words = system.arguments(&start);
+        let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
+        let expected = "--snapshot-count 500 --initial-cluster-state existing --snapshot-catchup-entries 50";
+        assert!(words.join(" ").contains(expected), "{words:?}");
     }
 
     #[test]

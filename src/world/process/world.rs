@@ -41,6 +41,10 @@ impl World for ProcessWorld<'_> {
         self.cluster.nodes()
     }
 
+    fn homes(&self) -> Vec<NodeId> {
+        self.cluster.places()
+    }
+
     fn env(&self) -> &ToolEnv {
         &self.env
     }
@@ -50,9 +54,12 @@ impl World for ProcessWorld<'_> {
     }
 
     fn client(&self, _: u32, node: NodeId) -> (ToolEnv, TonicClient) {
-        let url = format!("http://{}", self.cluster.target().endpoint(node));
-        let client = TonicClient::new(node, &url, self.operations.clone())
-            .unwrap_or_else(|error| panic!("{url} is made by us: {error}"));
+        let target = self.cluster.target();
+        let url = |node| format!("http://{}", target.endpoint(node));
+        let urls = self.cluster.places().into_iter().map(|node| (node, url(node)));
+        let client = TonicClient::new(node, &url(node), self.operations.clone())
+            .and_then(|client| client.moving(self.cluster.roster(), urls))
+            .unwrap_or_else(|error| panic!("{} is made by us: {error}", url(node)));
         (self.env.clone(), client)
     }
 

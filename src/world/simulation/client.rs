@@ -19,8 +19,8 @@ use tribunal_workload::recorder::Completion;
 use tribunal_workload::{Access, Call, Client, Failure, Response, classify};
 
 use super::audit::Audit;
-use super::roster::Roster;
 use super::wire::{self, Request};
+use crate::world::operator::Roster;
 
 /// A client of one node.
 pub struct SimClient {

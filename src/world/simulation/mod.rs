@@ -15,7 +15,6 @@ pub mod client;
 mod coverage;
 mod lives;
 mod program;
-pub mod roster;
 pub mod swarm;
 pub mod target;
 pub mod wire;
@@ -32,12 +31,12 @@ use tribunal_store::consensus::{Identity, MAY_ARRIVE_TWICE, NodeSettings, Peer, 
 use tribunal_store::defect::Defects;
 use tribunal_store::wal;
 
+use super::operator::{Operator, Roster};
 use super::{ClusterRecorder, TaskLost, World};
 pub use audit::{Audit, Audited};
 pub use client::SimClient;
 use lives::Lives;
-use roster::Roster;
-use target::Operator;
+use target::SimHands;
 pub use target::{ABILITIES, SimTarget};
 
 /// How long the cluster may take until all nodes serve and one leads, by virtual time: many elections.
@@ -122,7 +121,7 @@ pub struct SimulationWorld {
     lives: Arc<Lives>,
     audit: Audit,
     roster: Arc<Roster>,
-    operator: Arc<Operator>,
+    operator: Arc<Operator<SimHands>>,
     /// Numbers the operations of all clients, for the nodes' evidence.
     operations: Arc<AtomicU64>,
 }
@@ -149,13 +148,14 @@ impl SimulationWorld {
         let spares = (cluster.nodes + 1..=cluster.nodes.saturating_add(cluster.spares)).map(NodeId);
         let roster = Arc::new(Roster::new(members, spares));
         swarm::begin(simulator, &env, &cluster.weather, roster.places());
-        let operator = Operator::new(
-            simulator.clone(),
-            Arc::clone(&lives),
-            Arc::clone(&roster),
-            audit.clone(),
-            cluster.clone(),
-        );
+        let operator = Operator::new(SimHands {
+            simulator: simulator.clone(),
+            env: env.clone(),
+            lives: Arc::clone(&lives),
+            roster: Arc::clone(&roster),
+            audit: audit.clone(),
+            cluster: cluster.clone(),
+        });
         for node in cluster.nodes() {
             lives.boot(node, cluster.settings(node));
         }

@@ -15,6 +15,10 @@ pub(super) struct Node {
     /// Of the life that goes on, or of the last one.
     pub(super) incarnation: Incarnation,
     pub(super) life: Life,
+    /// Its member was added to a cluster that ran; the others founded theirs.
+    pub(super) joined: bool,
+    /// Its member is being removed, and may end by itself.
+    pub(super) leaving: bool,
 }
 
 /// Up or down.
@@ -22,6 +26,8 @@ pub(super) struct Node {
 pub(super) enum Life {
     /// Not started in this cluster yet.
     Unborn,
+    /// Its member was removed. Its data are of no use to anybody; it may live again as another member, without them.
+    Gone,
     /// Its child has not been reaped.
     Up(Up),
     /// It has.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs::DirBuilder;
 use std::io;
+use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,12 +14,14 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use tokio::task::JoinSet;
 use tonic::transport::Channel;
-use tribunal_history::{Incarnation, NodeId, NodeState};
+use tribunal_history::{Incarnation, MemberId, NodeId, NodeState};
 
 use super::ClusterConfig;
 use super::leaders::{Claim, Leaders};
 use super::node::{Life, Node, UnexpectedExit, Up, log_tail};
 use super::status::{NodeStatus, ask, channel};
+use super::target::Asked;
+use crate::world::operator::Roster;
 use crate::world::process::addresses::Addresses;
 use crate::world::process::children::{Launch, Spawner};
 use crate::world::process::error::WorldError;
@@ -42,6 +45,7 @@ const TAIL_LINES: usize = 15;
 pub(super) struct Shared {
     pub(super) config: ClusterConfig,
     pub(super) addresses: Addresses,
+    pub(super) roster: Arc<Roster>,
     spawner: Spawner,
     recorder: Arc<dyn ClusterRecorder>,
     channels: BTreeMap<NodeId, Channel>,
@@ -55,6 +59,8 @@ pub(super) struct State {
     pub(super) links: Option<Links>,
     /// Directed links that are cut, by each isolation that is in force.
     pub(super) isolations: Vec<BTreeSet<Pair>>,
+    /// What the store was asked for, by each such fault that is in force.
+    pub(super) asked: Vec<Asked>,
     exits: Vec<UnexpectedExit>,
     leaders: Leaders,
     /// Nothing is started or recorded any more.
@@ -72,8 +78,13 @@ impl fmt::Debug for Shared {
 
 impl Shared {
     pub(super) fn new(config: ClusterConfig, recorder: Arc<dyn ClusterRecorder>) -> Result<Self, WorldError> {
-        let addresses = Addresses::claim(config.nodes)?;
-        let ids: Vec<NodeId> = (1..=config.nodes).map(NodeId).collect();
+        let places = config.nodes.saturating_add(config.spares);
+        let addresses = Addresses::claim(places)?;
+        let ids: Vec<NodeId> = (1..=places).map(NodeId).collect();
+        let (founders, spares) = ids.split_at(usize::from(config.nodes));
+        // Their ids are theirs to tell.
+        let founders = founders.iter().map(|&id| (id, MemberId::default())).collect();
+        let roster = Roster::new(founders, spares.iter().copied());
         let links = if config.bypass_links {
             None
         } else {
@@ -91,6 +102,8 @@ impl Shared {
             id,
             incarnation: Incarnation(0),
             life: Life::Unborn,
+            joined: false,
+            leaving: false,
         };
         Ok(Self {
             spawner: Spawner::new(config.trampoline.clone())?,
@@ -100,11 +113,13 @@ impl Shared {
                 nodes: ids.iter().map(|&id| (id, node(id))).collect(),
                 links,
                 isolations: Vec::new(),
+                asked: Vec::new(),
                 exits: Vec::new(),
                 leaders: Leaders::default(),
                 closed: false,
             }),
             addresses,
+            roster: Arc::new(roster),
             config,
         })
     }
@@ -113,7 +128,8 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn nodes(&self) -> Vec<NodeId> {
+    /// All nodes: members and others.
+    pub(super) fn places(&self) -> Vec<NodeId> {
         self.channels.keys().copied().collect()
     }
 
@@ -130,7 +146,7 @@ impl Shared {
         self.config.run_dir.join("nodes").join(node.to_string())
     }
 
-    fn data(&self, node: NodeId) -> PathBuf {
+    pub(super) fn data(&self, node: NodeId) -> PathBuf {
         self.directory(node).join("data")
     }
 
@@ -144,19 +160,23 @@ impl Shared {
             std::fs::create_dir_all(&evidence).map_err(WorldError::file("make", &evidence))?;
         }
         let mut state = self.lock();
-        for node in self.nodes() {
-            let directory = self.directory(node);
-            std::fs::create_dir_all(&directory).map_err(WorldError::file("make", directory))?;
-            // etcd complains of data that others may read.
-            let data = self.data(node);
-            DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(&data)
-                .map_err(WorldError::file("make", data))?;
+        for node in self.roster.members().into_keys() {
+            self.make_directories(node)?;
             self.start_node(&mut state, node)?;
         }
         Ok(())
+    }
+
+    pub(super) fn make_directories(&self, node: NodeId) -> Result<(), WorldError> {
+        let directory = self.directory(node);
+        std::fs::create_dir_all(&directory).map_err(WorldError::file("make", directory))?;
+        // etcd complains of data that others may read.
+        let data = self.data(node);
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&data)
+            .map_err(WorldError::file("make", data))
     }
 
     /// Starts a node that is not up; its next life.
@@ -168,21 +188,20 @@ impl Shared {
         let incarnation = match node.life {
             Life::Unborn => Incarnation(0),
             Life::Up(_) => return Ok(()),
-            Life::Down { .. } => Incarnation(node.incarnation.0 + 1),
+            Life::Down { .. } | Life::Gone => Incarnation(node.incarnation.0 + 1),
         };
         let evidence = self
             .config
             .run_dir
             .join("evidence")
             .join(format!("{id}-{incarnation}.bin"));
-        let advertised: Vec<_> = self
-            .nodes()
-            .into_iter()
-            .map(|node| match self.config.bypass_links {
-                true => (node, self.addresses.peer(node)),
-                false => (node, self.addresses.link(node)),
-            })
-            .collect();
+        // Founders are told of each other at each of their starts, whoever is there now; others of those who are.
+        let mut peers: BTreeSet<NodeId> = match node.joined {
+            true => self.roster.members().into_keys().collect(),
+            false => (1..=self.config.nodes).map(NodeId).collect(),
+        };
+        peers.insert(id);
+        let advertised: Vec<_> = peers.into_iter().map(|node| (node, self.advertised(node))).collect();
         let client = self.addresses.client(id);
         let arguments = self.config.system.arguments(&NodeStart {
             node: id,
@@ -196,6 +215,8 @@ impl Shared {
             token: &format!("tribunal-{}", self.addresses.client(NodeId(1))),
             heartbeat: self.config.heartbeat,
             election: self.config.election,
+            joins: node.joined,
+            snapshots: self.config.snapshots,
         });
         let child = self.spawner.start(Launch {
             program: self.config.system.program().to_owned(),
@@ -222,6 +243,14 @@ impl Shared {
         Ok(())
     }
 
+    /// Where a node is found by its peers.
+    pub(super) fn advertised(&self, node: NodeId) -> SocketAddr {
+        match self.config.bypass_links {
+            true => self.addresses.peer(node),
+            false => self.addresses.link(node),
+        }
+    }
+
     /// Notices children that have ended.
     pub(super) fn reap(&self, state: &mut State) {
         for node in state.nodes.values_mut() {
@@ -231,6 +260,13 @@ impl Shared {
             let by_us = state.closed || up.killed && ending.signal() == Some(Signal::SIGKILL as i32);
             if let Some(links) = &state.links {
                 links.set_process(node.id, None);
+            }
+            if node.leaving && !by_us && ending.code() == Some(0) {
+                let detail = format!("{ending}: its member was removed");
+                self.recorder
+                    .node(node.id, node.incarnation, NodeState::Exited, &detail);
+                node.life = Life::Gone;
+                continue;
             }
             if by_us {
                 if !state.closed {
@@ -341,14 +377,20 @@ impl Shared {
             if node.incarnation != incarnation {
                 continue;
             }
+            let id = node.id;
             let Some(up) = node.up_mut() else { continue };
+            if let Ok(status) = &answer
+                && self.roster.member(id) == Some(MemberId::default())
+            {
+                self.roster.add(id, status.member);
+            }
             if answer.is_ok() && !up.ready {
                 up.ready = true;
                 if !closed {
-                    self.recorder.node(node.id, incarnation, NodeState::Ready, "");
+                    self.recorder.node(id, incarnation, NodeState::Ready, "");
                 }
             }
-            statuses.insert(node.id, answer);
+            statuses.insert(id, answer);
         }
         self.note_leader(&statuses);
         statuses
@@ -412,7 +454,7 @@ impl Shared {
     /// What is missing until every node answers and all name one of them as their leader; and which node to look at.
     fn missing(&self, statuses: &BTreeMap<NodeId, Result<NodeStatus, String>>) -> Option<(NodeId, String)> {
         let mut named = BTreeMap::new();
-        for node in self.nodes() {
+        for node in self.roster.members().into_keys() {
             match statuses.get(&node) {
                 None => return Some((node, format!("{node} is down or paused"))),
                 Some(Err(reason)) => return Some((node, format!("{node} does not answer: {reason}"))),
@@ -449,6 +491,10 @@ impl Shared {
         self.lock().closed = true;
     }
 
+    pub(super) fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
+
     pub(super) fn any_up(&self) -> bool {
         let mut state = self.lock();
         self.reap(&mut state);
@@ -457,7 +503,7 @@ impl Shared {
 
     /// Undoes all faults and asks every node to end.
     pub(super) fn terminate_all(&self) {
-        let nodes = self.nodes();
+        let nodes = self.places();
         let mut state = self.lock();
         state.isolations.clear();
         if let Some(links) = &state.links {
@@ -470,7 +516,7 @@ impl Shared {
 
     /// The last resort: whatever is still up is killed and reaped, within a bound, without a runtime.
     pub(super) fn kill_and_reap_all(&self) {
-        let nodes = self.nodes();
+        let nodes = self.places();
         let deadline = Instant::now() + REAP_TIMEOUT;
         let _ = self.signal(&mut self.lock(), &nodes, Signal::SIGKILL, |up| up.killed = true);
         while self.any_up() && Instant::now() < deadline {
@@ -484,7 +530,7 @@ impl Shared {
         if self.config.keep_data {
             return Ok(());
         }
-        for node in self.nodes() {
+        for node in self.places() {
             let data = self.data(node);
             match std::fs::remove_dir_all(&data) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -503,6 +549,14 @@ impl State {
         self.nodes
             .get_mut(&id)
             .unwrap_or_else(|| panic!("{id} is not a node of this cluster"))
+    }
+
+    /// Whether an isolation holds everything that a node sends, or everything that it is sent.
+    pub(super) fn is_cut_off(&self, node: NodeId) -> bool {
+        let others = || self.nodes.keys().filter(|other| **other != node);
+        let is_cut = |pair: Pair| self.isolations.iter().any(|cut| cut.contains(&pair));
+        others().next().is_some()
+            && (others().all(|other| is_cut((*other, node))) || others().all(|other| is_cut((node, *other))))
     }
 }
 

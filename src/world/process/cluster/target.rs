@@ -10,9 +10,11 @@ use nix::sys::signal::Signal;
 use tribunal_history::{Direction, Fault, FaultKind, NodeId, NodeState};
 use tribunal_nemesis::{Effect, FaultError, Target};
 
+use super::hands::ProcessHands;
 use super::node::{Life, UnexpectedExit};
 use super::shared::{Shared, State};
 use super::status::{NodeStatus, ask};
+use crate::world::operator::{Answer, Change, Operator, Order};
 use crate::world::process::error::WorldError;
 use crate::world::process::link::{Blocked, Pair};
 
@@ -20,11 +22,22 @@ use crate::world::process::link::{Blocked, Pair};
 #[derive(Clone, Debug)]
 pub struct ClusterTarget {
     shared: Arc<Shared>,
+    operator: Arc<Operator<ProcessHands>>,
+}
+
+/// A fault that is something which the store was asked for.
+#[derive(Debug)]
+pub(super) struct Asked {
+    fault: Fault,
+    nodes: Vec<NodeId>,
+    answer: Answer,
+    /// The change of members that it is.
+    order: Option<Order>,
 }
 
 impl ClusterTarget {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared }
+    pub(super) fn new(shared: Arc<Shared>, operator: Arc<Operator<ProcessHands>>) -> Self {
+        Self { shared, operator }
     }
 
     /// Where a node serves clients.
@@ -103,9 +116,10 @@ impl ClusterTarget {
         for &id in nodes {
             let restart = match state.node(id).life {
                 Life::Down { by_us, .. } => by_us || !only_killed,
-                Life::Up(_) | Life::Unborn => false,
+                Life::Up(_) | Life::Unborn | Life::Gone => false,
             };
-            if restart {
+            // Who was removed never comes back with its old data.
+            if restart && self.shared.roster.member(id).is_some() {
                 result = self.shared.start_node(state, id).map_err(failed).and(result);
             }
         }
@@ -140,7 +154,7 @@ impl ClusterTarget {
 
     /// The directed links that an isolation of `nodes` cuts.
     fn pairs(&self, nodes: &[NodeId], direction: Direction) -> BTreeSet<Pair> {
-        let all = self.shared.nodes();
+        let all = self.shared.places();
         let mut pairs = BTreeSet::new();
         for &node in nodes {
             for &other in all.iter().filter(|other| **other != node) {
@@ -168,6 +182,7 @@ impl ClusterTarget {
                 Life::Down { ending, .. } => {
                     return Effect::NotYet(format!("{id} had ended by itself: {ending}"));
                 }
+                Life::Gone => return Effect::NotYet(format!("the member of {id} was removed")),
                 Life::Up(_) | Life::Unborn => return Effect::NotYet(format!("{id} is running")),
             }
         }
@@ -201,7 +216,7 @@ impl ClusterTarget {
     /// For each node and each direction something must have been held. Not for each pair: followers of Raft have
     /// nothing to say to each other while there is a leader.
     fn isolate_effect(&self, nodes: &[NodeId], direction: Direction) -> Effect {
-        let all = self.shared.nodes();
+        let all = self.shared.places();
         let state = self.shared.lock();
         let Some(links) = &state.links else {
             return Effect::NotYet("there are no links".to_owned());
@@ -227,14 +242,77 @@ impl ClusterTarget {
     }
 }
 
+/// What the store is asked for.
+impl ClusterTarget {
+    fn ask(&self, fault: &Fault, nodes: &[NodeId]) {
+        let change = match fault {
+            Fault::MemberReplace { .. } => Some(Change::Replace),
+            Fault::MemberGrow { .. } => Some(Change::Grow),
+            Fault::MemberShrink { .. } => Some(Change::Shrink),
+            _ => None,
+        };
+        let order = change
+            .zip(nodes.first())
+            .map(|(change, node)| self.operator.order(change, *node));
+        let answer = match &order {
+            Some(order) => order.answer.clone(),
+            None => self.operator.look_after(fault, nodes),
+        };
+        self.shared.lock().asked.push(Asked {
+            fault: fault.clone(),
+            nodes: nodes.to_vec(),
+            answer,
+            order,
+        });
+    }
+
+    fn answer(&self, fault: &Fault, nodes: &[NodeId]) -> Effect {
+        let state = self.shared.lock();
+        match state.asked.iter().rfind(|asked| asked.is(fault, nodes)) {
+            Some(asked) => asked.answer.get(),
+            None => Effect::NotYet("it is not in force".to_owned()),
+        }
+    }
+
+    fn end_of_asking(&self, fault: &Fault, nodes: &[NodeId]) {
+        let mut state = self.shared.lock();
+        if let Some(place) = state.asked.iter().rposition(|asked| asked.is(fault, nodes)) {
+            state.asked.remove(place).end();
+        }
+    }
+}
+
+impl Asked {
+    fn is(&self, fault: &Fault, nodes: &[NodeId]) -> bool {
+        self.fault == *fault && self.nodes == nodes
+    }
+
+    /// Its time is over.
+    fn end(&self) {
+        if let Some(order) = &self.order {
+            order.end();
+        }
+    }
+}
+
+/// Whether it is something that the store is asked for, as an operator would.
+fn is_asked(fault: &Fault) -> bool {
+    ["membership", "maintenance"].contains(&fault.kind().group())
+}
+
 impl Target for ClusterTarget {
     fn nodes(&self) -> Vec<NodeId> {
-        self.shared.nodes()
+        self.shared.roster.members().into_keys().collect()
+    }
+
+    fn spares(&self) -> Vec<NodeId> {
+        self.shared.roster.spares()
     }
 
     fn abilities(&self) -> BTreeSet<FaultKind> {
-        let links = self.shared.lock().links.is_some() && self.shared.nodes().len() > 1;
-        tribunal_nemesis::kinds_in("process")
+        let links = self.shared.lock().links.is_some() && self.shared.places().len() > 1;
+        let kinds = self.shared.config.system.kinds();
+        kinds
             .into_iter()
             .filter(|kind| links || kind.group() != "partition")
             .collect()
@@ -249,6 +327,10 @@ impl Target for ClusterTarget {
             Fault::Kill { .. } => self.kill(nodes).await,
             Fault::Pause { .. } => self.pause(nodes),
             Fault::Isolate { direction, .. } => self.isolate(nodes, *direction),
+            asked if is_asked(asked) => {
+                self.ask(asked, nodes);
+                Ok(())
+            }
             other => Err(FaultError(impossible(other))),
         }
     }
@@ -258,6 +340,7 @@ impl Target for ClusterTarget {
             Fault::Kill { .. } => self.kill_effect(nodes),
             Fault::Pause { .. } => self.pause_effect(nodes),
             Fault::Isolate { direction, .. } => self.isolate_effect(nodes, *direction),
+            asked if is_asked(asked) => self.answer(asked, nodes),
             other => Effect::NotYet(impossible(other)),
         }
     }
@@ -270,23 +353,34 @@ impl Target for ClusterTarget {
                 self.rejoin(nodes, *direction);
                 Ok(())
             }
+            asked if is_asked(asked) => {
+                self.end_of_asking(asked, nodes);
+                Ok(())
+            }
             other => Err(FaultError(impossible(other))),
         }
     }
 
-    /// Also starts nodes that had ended by themselves; one that ends again stays down.
+    /// Also starts nodes that had ended by themselves; one that ends again stays down. Changes of members that are under
+    /// way are carried to their end.
     async fn heal(&mut self) -> Result<(), FaultError> {
-        let nodes = self.shared.nodes();
+        let nodes = self.shared.places();
         // A kill that was interrupted may still be under way.
         self.shared.wait_until_reaped(&nodes).await.map_err(failed)?;
-        let mut state = self.shared.lock();
-        state.isolations.clear();
-        if let Some(links) = &state.links {
-            links.heal_all();
-        }
-        let resumed = self.resume(&mut state, &nodes);
-        let restarted = self.restart(&mut state, &nodes, false);
-        resumed.and(restarted)
+        let undone = {
+            let mut state = self.shared.lock();
+            state.isolations.clear();
+            if let Some(links) = &state.links {
+                links.heal_all();
+            }
+            for asked in state.asked.drain(..) {
+                asked.end();
+            }
+            let resumed = self.resume(&mut state, &nodes);
+            let restarted = self.restart(&mut state, &nodes, false);
+            resumed.and(restarted)
+        };
+        self.operator.settle().await.and(undone)
     }
 }
 

@@ -11,8 +11,9 @@ use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
+use super::dialler::Desk;
 use super::gate::{Gates, Route};
-use super::{LinkEnd, Pair, Shared, dialler};
+use super::{LinkEnd, Pair, Shared};
 
 /// What is read at once, and so the most that is held of one direction of a connection: a few batches of a busy
 /// leader, little enough for hundreds of connections.
@@ -22,11 +23,11 @@ const BUFFER_BYTES: usize = 64 << 10;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 
 /// Takes in connections for ever.
-pub(super) async fn serve(shared: Arc<Shared>, end: LinkEnd, listener: TcpListener) {
+pub(super) async fn serve(shared: Arc<Shared>, desk: Desk, end: LinkEnd, listener: TcpListener) {
     loop {
         match listener.accept().await {
             Ok((stream, source)) => {
-                tokio::spawn(carry(Arc::clone(&shared), end, stream, source));
+                tokio::spawn(carry(Arc::clone(&shared), desk.clone(), end, stream, source));
             }
             Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
         }
@@ -38,9 +39,8 @@ struct Broken;
 
 type Cuts = watch::Receiver<BTreeSet<Pair>>;
 
-async fn carry(shared: Arc<Shared>, end: LinkEnd, mut dialler: TcpStream, source: SocketAddr) {
-    let processes = shared.processes().clone();
-    let (out, back) = match dialler::identify(source, end.listen, &processes) {
+async fn carry(shared: Arc<Shared>, desk: Desk, end: LinkEnd, mut dialler: TcpStream, source: SocketAddr) {
+    let (out, back) = match desk.identify((source, end.listen)).await {
         Some(from) => (Route::Link((from, end.node)), Route::Link((end.node, from))),
         None => (Route::Unknown(end.node), Route::Unknown(end.node)),
     };

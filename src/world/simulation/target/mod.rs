@@ -8,9 +8,9 @@
 
 mod crashes;
 mod disks;
+mod hands;
 mod links;
 mod members;
-mod requests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -21,18 +21,16 @@ use tribunal_nemesis::{Effect, FaultError, Target};
 use tribunal_simulation::{Crash, DiskCounters, DiskSettings, LinkCounters, Place, World as Simulator};
 
 use super::lives::{Life, Lives};
-use super::roster::Roster;
+use crate::world::operator::{Answer, Change, Operator, Order, Roster};
+pub use hands::SimHands;
 use links::{LinkState, Pair};
-pub use members::Operator;
-use members::{Change, Order};
-use requests::Answer;
 
 /// What the nemesis does to a simulated cluster.
 pub struct SimTarget {
     simulator: Simulator,
     lives: Arc<Lives>,
     roster: Arc<Roster>,
-    operator: Arc<Operator>,
+    operator: Arc<Operator<SimHands>>,
     /// In order of their start.
     in_force: Vec<InForce>,
     /// What differs from the usual on each link now.
@@ -74,7 +72,12 @@ impl InForce {
 }
 
 impl SimTarget {
-    pub(super) fn new(simulator: Simulator, lives: Arc<Lives>, roster: Arc<Roster>, operator: Arc<Operator>) -> Self {
+    pub(super) fn new(
+        simulator: Simulator,
+        lives: Arc<Lives>,
+        roster: Arc<Roster>,
+        operator: Arc<Operator<SimHands>>,
+    ) -> Self {
         let nodes = roster.places();
         let disks = nodes.iter().map(|node| (*node, simulator.disk(*node))).collect();
         let drift = |node: &NodeId| (*node, simulator.drift(Place::Node(*node)));
@@ -289,7 +292,7 @@ impl Target for SimTarget {
             | Fault::Ring { .. }
             | Fault::Link { .. } => {}
             Fault::TransferLeader { .. } | Fault::Compact { .. } | Fault::Snapshot { .. } => {
-                let answer = self.request(fault, nodes);
+                let answer = self.operator.look_after(fault, nodes);
                 if let Some(active) = self.in_force.last_mut() {
                     active.answer = Some(answer);
                 }
