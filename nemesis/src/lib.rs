@@ -6,9 +6,8 @@
 //! touches the cluster, through a [`Target`]; it proves each fault's effect or records that there was none, and
 //! [`Coverage`] judges afterwards whether every kind of fault was felt.
 //!
-//! Left out so far: faults that overlap, and shrinking a schedule to the steps that matter. For the latter each
-//! step's draws come from streams of its own, and each resolves its own nodes, so that a step can be taken out of
-//! a schedule without moving the others.
+//! Left out: shrinking a schedule to the steps that matter. For that each step's draws come from streams of its own, and
+//! each resolves its own nodes, so that a step can be taken out of a schedule without moving the others.
 
 mod aim;
 pub mod catalogue;

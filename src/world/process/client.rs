@@ -1,11 +1,11 @@
 //! Clients over gRPC.
 //!
 //! Each client has one connection to one node. One whose node is no member, or has no vote yet, connects to the next
-//! member that has one, until its own has; as etcd's clients go on to another endpoint. After anything but an answer it drops the connection, so that the
-//! next operation starts on one that was dialled for it. What tonic reports is sorted into what is known: dialling
-//! failed, so nothing was sent; our own deadline; a connection that broke; or a status, which the node sent or our
-//! own stack made up. Only the last two cannot always be told apart, and [`tribunal_workload::classify()`] does not
-//! rest on it where a write is concerned.
+//! member that has one, until its own has; as etcd's clients go on to another endpoint. After anything but an answer it
+//! drops the connection, so that the next operation starts on one that was dialled for it. What tonic reports is sorted
+//! into what is known: dialling failed, so nothing was sent; our own deadline; a connection that broke; or a status,
+//! which the node sent or our own stack made up. Only the last two cannot always be told apart, and
+//! [`tribunal_workload::classify()`] does not rest on it where a write is concerned.
 //!
 //! An idle connection whose node died is noticed by tonic when the next request is made: it dials once more before
 //! it sends. This is no retry: the request has not left, and if dialling fails it never does.

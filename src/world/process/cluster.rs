@@ -11,6 +11,7 @@
 mod hands;
 mod leaders;
 mod node;
+mod ready;
 mod shared;
 mod status;
 mod target;

@@ -82,3 +82,39 @@ fn diallers(ends: &BTreeSet<Ends>, processes: &BTreeMap<NodeId, Process>) -> BTr
     let holder = |(ends, inode): (Ends, u64)| holders.get(&inode).map(|node| (ends, *node));
     inodes.into_iter().filter_map(holder).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::world::process::link::Gates;
+
+    /// Goal: all who ask at once are answered, those whose dialler is unknown too. Method: connections of this process,
+    /// which passes for a node, to itself.
+    #[tokio::test]
+    async fn all_who_ask_at_once_are_answered() {
+        let own = Process::with_pid(std::process::id()).expect("we run");
+        let shared = Arc::new(Shared {
+            gates: Gates::default(),
+            processes: std::sync::Mutex::new(BTreeMap::from([(NodeId(7), own)])),
+        });
+        let (desk, questions) = Desk::new();
+        tokio::spawn(answer(shared, questions));
+
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let to = listener.local_addr().expect("bound");
+        let streams: Vec<TcpStream> = (0..40).map(|_| TcpStream::connect(to).expect("it listens")).collect();
+        let ask = |source| {
+            let desk = desk.clone();
+            tokio::spawn(async move { desk.identify((source, to)).await })
+        };
+        let sources = streams.iter().map(|stream| stream.local_addr().expect("connected"));
+        let asked: Vec<_> = sources.map(ask).collect();
+        let nobody = ask("127.0.0.1:1".parse().expect("an address"));
+        for answered in asked {
+            assert_eq!(answered.await.expect("no panic"), Some(NodeId(7)));
+        }
+        assert_eq!(nobody.await.expect("no panic"), None);
+    }
+}
