@@ -5,7 +5,7 @@
 //! faults do not overlap and the cluster recovers in between: a cluster that is always broken answers nothing, and
 //! what answers nothing cannot be caught lying.
 //!
-//! Changes of members may have a plan of their own, in which they go up and down by turns ([`crate::climb`]), beside
+//! Changes of members may have a plan of their own, in which they go up and down by turns (`climb.rs`), beside
 //! that of the other faults.
 //!
 //! Where a world can bear several faults at a time, a plan has several tracks, each with slots of its own that begin
