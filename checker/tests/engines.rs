@@ -10,7 +10,9 @@ mod small;
 use small::{Odds, rounds, small};
 use tribunal_checker::generate::Draw;
 use tribunal_checker::linearizability::witness::{self, Verdict};
-use tribunal_checker::linearizability::{Answer, Entry, Frontier, Partition, Search, Wgl, brute, lists, verify, zones};
+use tribunal_checker::linearizability::{
+    Answer, Entry, Frontier, Partition, Search, Table, Wgl, brute, lists, verify, zones,
+};
 use tribunal_checker::spec::etcd_kv::{self, Compare, Comparison, EtcdKv, Range, Request, Target, Txn};
 use tribunal_checker::spec::multi_register::Part;
 use tribunal_checker::spec::{
@@ -46,6 +48,7 @@ struct Tally {
     illegal: u64,
     zones: u64,
     lists: u64,
+    tables: u64,
 }
 
 impl Tally {
@@ -65,6 +68,19 @@ impl Tally {
             expected,
             "breadth first: {entries:#?}"
         );
+        if let Some(table) = Table::of(&partition) {
+            self.tables += 1;
+            assert_eq!(
+                searched(entries, Wgl::new(&table)),
+                expected,
+                "depth first over a table: {entries:#?}"
+            );
+            assert_eq!(
+                searched(entries, Frontier::new(&table)),
+                expected,
+                "breadth first over a table: {entries:#?}"
+            );
+        }
         if let Some(answer) = zones::decide(entries) {
             self.zones += 1;
             assert_eq!(is_legal(entries, &answer), expected, "zones: {entries:#?}");
@@ -150,7 +166,7 @@ fn registers_of_different_values() {
 
 #[test]
 fn registers_as_jepsen_records_them() {
-    against_every_order::<CasRegister>(3, |draw, _| {
+    let tally = against_every_order::<CasRegister>(3, |draw, _| {
         let mut value = || match draw.below(3) {
             0 => Value::Null,
             value => Value::Int(value as i64),
@@ -163,6 +179,7 @@ fn registers_as_jepsen_records_them() {
         };
         cas_register::Op { key: None, action }
     });
+    assert_eq!(tally.tables, tally.legal + tally.illegal, "three values are few");
 }
 
 #[test]

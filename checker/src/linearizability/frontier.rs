@@ -190,8 +190,7 @@ impl<'a, S: Spec> Frontier<'a, S> {
         };
         self.slots[slot] = Some(r);
         self.slot_of[r as usize] = slot as u8;
-        let ends = |r: u32| self.prepared.required[r as usize].end;
-        let place = self.open.partition_point(|&other| ends(other) < ends(r));
+        let place = self.open.partition_point(|&other| other < r);
         self.open.insert(place, r);
         // It may fit as it is.
         if self.required(r).reads {

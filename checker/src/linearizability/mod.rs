@@ -5,8 +5,9 @@
 //! state at its place. An operation in doubt never ends: it may be placed at any point after its invocation.
 //!
 //! An engine is one file here: [`zones`] decides at once what meets its precondition; anything else is searched by a type
-//! that implements [`Search`], and [`rounds`] shares a budget among the searches of all partitions. What an engine finds is not believed: [`certificate`] replays the order, and
-//! [`brute`] tries small counterexamples again in the most obvious way.
+//! that implements [`Search`], over a [`table`] where there are few states, and [`rounds`] shares a budget among the
+//! searches of all partitions. What an engine finds is not believed: [`certificate`] replays the order, and [`brute`] tries
+//! small counterexamples again in the most obvious way.
 
 use crate::spec::Spec;
 
@@ -15,13 +16,16 @@ pub mod certificate;
 pub mod frontier;
 pub mod lists;
 mod prepare;
+mod race;
 pub mod rounds;
+pub mod table;
 pub mod wgl;
 pub mod witness;
 pub mod zones;
 
 pub use certificate::{CertificateError, verify};
 pub use frontier::Frontier;
+pub use table::Table;
 pub use wgl::Wgl;
 
 /// One operation as an engine sees it.

@@ -14,7 +14,7 @@ pub const NONE: u32 = u32::MAX;
 /// A partition, indexed.
 #[derive(Debug)]
 pub struct Prepared {
-    /// The required entries, in order of call.
+    /// The required entries, in order of their ends: of two numbers the lower one ends first.
     pub required: Vec<Required>,
     /// The unknown entries, equal operations together.
     pub unknown: Vec<Unknown>,
@@ -37,6 +37,8 @@ pub struct Required {
     pub observes: u32,
     /// The value that it makes, or `NONE`.
     pub makes: u32,
+    /// Stands for it in the number of a set.
+    pub number: u128,
 }
 
 /// Operations in doubt that are equal. They are placed in order of call, which loses nothing: wherever a later
@@ -104,6 +106,7 @@ impl Prepared {
                     reads: class.is_read(),
                     observes,
                     makes,
+                    number: number(place as u32),
                 });
             } else if !class.is_read() {
                 // A read in doubt changes nothing and says nothing.
@@ -122,6 +125,7 @@ impl Prepared {
                 }
             }
         }
+        required.sort_unstable_by_key(|operation| operation.end);
         let values = known.then(|| {
             let mut values = Values {
                 observers: vec![0; numbers.len()],
@@ -152,6 +156,19 @@ impl Prepared {
             values,
         }
     }
+}
+
+/// The 128-bit number of the `place`-th entry: two outputs of splitmix64 (Steele, Lea and Flood 2014),
+/// the same in every run.
+fn number(place: u32) -> u128 {
+    let half = |seed: u64| {
+        let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    };
+    let place = u64::from(place);
+    u128::from(half(place)) << 64 | u128::from(half(place | 1 << 40))
 }
 
 /// Gives each value a number.

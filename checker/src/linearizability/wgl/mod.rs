@@ -25,7 +25,7 @@
 //!
 //! Left out: lower bounds better than the first end; transactions, whose results concern several values.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
 
 use super::{Answer, Entry, HardSpot, Partition, Search};
@@ -33,11 +33,11 @@ use crate::spec::Spec;
 
 mod closure;
 mod growth;
-mod links;
+mod opens;
 
 use super::prepare::{NONE, Prepared, Required};
 use growth::Growth;
-use links::Links;
+use opens::Opens;
 
 /// A depth-first search over one partition.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ pub struct Wgl<'a, S: Spec> {
     prepared: Prepared,
     /// What is known of values that are reached by growing.
     growth: Option<Growth>,
-    links: Links,
+    opens: Opens,
     /// The path: configuration by configuration, the last one being explored.
     path: Vec<Frame<S>>,
     /// By class of operations in doubt: how many are placed.
@@ -54,6 +54,8 @@ pub struct Wgl<'a, S: Spec> {
     /// The classes of which some are placed, in the order in which the first of each was.
     used_classes: Vec<u32>,
     failed: HashMap<u128, Vec<Used>, BuildHasherDefault<AlreadyRandom>>,
+    /// Those that failed without any operation in doubt that may help: nothing that is used saves them.
+    failed_outright: HashSet<u128, BuildHasherDefault<AlreadyRandom>>,
     failed_bytes: u64,
     answer: Option<Answer>,
     steps: u64,
@@ -80,16 +82,16 @@ struct Frame<S> {
     taken: Option<Taken>,
 }
 
-/// How far the alternatives of a configuration were tried. Operations are tried in order of their ends, so an
-/// end says which are behind.
+/// How far the alternatives of a configuration were tried. Required operations are numbered and tried in order of their
+/// ends, so a number says which are behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Tried {
     /// Nothing.
     Nothing,
-    /// Required operations that end up to here.
-    Directly { up_to: u64 },
-    /// After operations in doubt that lead to the `node`-th node of the closure: those that end up to here.
-    InDoubt { node: usize, up_to: u64 },
+    /// Required operations below this one.
+    Directly { below: u32 },
+    /// After operations in doubt that lead to the `node`-th node of the closure: those below this one.
+    InDoubt { node: usize, below: u32 },
     /// Everything, or the one thing that needs no alternative.
     All { forced: bool },
 }
@@ -126,7 +128,7 @@ impl<'a, S: Spec> Wgl<'a, S> {
         Self {
             partition,
             growth: Growth::new(&partition.entries),
-            links: Links::new(&spans),
+            opens: Opens::new(spans),
             path: vec![Frame {
                 state: S::default(),
                 value: prepared.values.as_ref().map_or(NONE, |values| values.initial),
@@ -137,6 +139,7 @@ impl<'a, S: Spec> Wgl<'a, S> {
             used: vec![0; prepared.unknown.len()],
             used_classes: Vec::new(),
             failed: HashMap::default(),
+            failed_outright: HashSet::default(),
             failed_bytes: 0,
             answer: phantom.map(|_| Answer::NotLinearizable),
             steps: 0,
@@ -161,27 +164,35 @@ impl<'a, S: Spec> Wgl<'a, S> {
     /// Puts the required operations that may be placed next into `open`, in order of their ends, of identical
     /// ones only the first. Returns the moment before which a call must lie.
     fn look_around(&mut self) -> u64 {
-        let deadline = self
-            .links
-            .open(&mut self.open)
-            .map_or(u64::MAX, |r| self.required(r).end);
-        let required = &self.prepared.required;
-        self.open.sort_unstable_by_key(|&r| required[r as usize].end);
         self.look += 1;
-        let (look, twin_seen) = (self.look, &mut self.twin_seen);
-        self.open.retain(|&r| {
-            let seen = &mut twin_seen[required[r as usize].twin as usize];
-            std::mem::replace(seen, look) != look
-        });
-        deadline
+        self.open.clear();
+        for &r in self.opens.last() {
+            let seen = &mut self.twin_seen[self.prepared.required[r as usize].twin as usize];
+            if std::mem::replace(seen, self.look) != self.look {
+                self.open.push(r);
+            }
+        }
+        self.opens.deadline()
     }
 
     /// Finds the next configuration to go to from the last one on the path, and goes there; false if there is
     /// none left. True as well if the search overflowed, since then nothing is known of this configuration.
     fn go_on(&mut self) -> bool {
         let top = self.path.len() - 1;
-        if matches!(self.path[top].tried, Tried::All { .. }) {
-            return false;
+        match self.path[top].tried {
+            Tried::All { .. } => return false,
+            Tried::Nothing => {
+                self.steps += 1;
+                if let Some(&r) = self.opens.last().iter().find(|&&r| self.is_read_that_fits(r)) {
+                    let frame = &mut self.path[top];
+                    frame.tried = Tried::All { forced: true };
+                    let (state, value) = (frame.state.clone(), frame.value);
+                    self.go_to(Vec::new(), r, state, value);
+                    return true;
+                }
+                self.path[top].tried = Tried::Directly { below: 0 };
+            }
+            Tried::Directly { .. } | Tried::InDoubt { .. } => {}
         }
         let deadline = self.look_around();
         let open = std::mem::take(&mut self.open);
@@ -192,33 +203,19 @@ impl<'a, S: Spec> Wgl<'a, S> {
 
     fn go_on_with(&mut self, open: &[u32], deadline: u64) -> bool {
         let top = self.path.len() - 1;
-        if self.path[top].tried == Tried::Nothing {
-            if let Some(r) = open.iter().copied().find(|&r| self.is_read_that_fits(r)) {
-                let frame = &mut self.path[top];
-                frame.tried = Tried::All { forced: true };
-                let (state, value) = (frame.state.clone(), frame.value);
-                self.go_to(Vec::new(), r, state, value);
-                return true;
-            }
-            self.path[top].tried = Tried::Directly { up_to: 0 };
-        }
-        if let Tried::Directly { up_to } = self.path[top].tried {
+        if let Tried::Directly { below } = self.path[top].tried {
             let (base, value) = (self.path[top].state.clone(), self.path[top].value);
-            for &r in open {
-                let end = self.required(r).end;
-                if end <= up_to {
-                    continue;
-                }
+            for &r in open.iter().filter(|&&r| r >= below) {
                 if let Some((state, value)) = self.try_next(&base, value, &[], r) {
-                    self.path[top].tried = Tried::Directly { up_to: end };
+                    self.path[top].tried = Tried::Directly { below: r + 1 };
                     self.go_to(Vec::new(), r, state, value);
                     return true;
                 }
             }
             // Node 0 of the closure is the configuration itself.
-            self.path[top].tried = Tried::InDoubt { node: 1, up_to: 0 };
+            self.path[top].tried = Tried::InDoubt { node: 1, below: 0 };
         }
-        if let Tried::InDoubt { node, up_to } = self.path[top].tried
+        if let Tried::InDoubt { node, below } = self.path[top].tried
             && !self.prepared.unknown.is_empty()
         {
             let Some(nodes) = self.closure(deadline) else {
@@ -226,16 +223,12 @@ impl<'a, S: Spec> Wgl<'a, S> {
                 return true;
             };
             for (place, from) in nodes.iter().enumerate().skip(node) {
-                let up_to = if place == node { up_to } else { 0 };
-                for &r in open {
-                    let end = self.required(r).end;
-                    if end <= up_to {
-                        continue;
-                    }
+                let below = if place == node { below } else { 0 };
+                for &r in open.iter().filter(|&&r| r >= below) {
                     if let Some((state, value)) = self.try_next(&from.state, from.value, &from.classes, r) {
                         self.path[top].tried = Tried::InDoubt {
                             node: place,
-                            up_to: end,
+                            below: r + 1,
                         };
                         self.go_to(from.classes.clone(), r, state, value);
                         return true;
@@ -248,13 +241,8 @@ impl<'a, S: Spec> Wgl<'a, S> {
     }
 
     /// Whether a required operation is a read that is legal here.
-    fn is_read_that_fits(&mut self, r: u32) -> bool {
-        if !self.required(r).reads {
-            return false;
-        }
-        self.steps += 1;
-        let mut state = self.path[self.path.len() - 1].state.clone();
-        self.entry(r).step(&mut state)
+    fn is_read_that_fits(&self, r: u32) -> bool {
+        self.required(r).reads && self.entry(r).step(&mut self.path[self.path.len() - 1].state.clone())
     }
 
     /// The state and value after placing a required operation in `state`, having placed operations of the
@@ -279,14 +267,20 @@ impl<'a, S: Spec> Wgl<'a, S> {
         if next_value != value && self.is_still_needed(value, u32::from(observes == value), in_doubt) {
             return None;
         }
+        if self.failed.is_empty() && self.failed_outright.is_empty() {
+            return Some((next, next_value));
+        }
+        let key = self.path[self.path.len() - 1].placed ^ self.required(r).number ^ next.fingerprint();
+        if self.failed_outright.contains(&key) {
+            return None;
+        }
         if !self.failed.is_empty() {
-            let placed = self.path[self.path.len() - 1].placed ^ number(r);
             for &class in in_doubt {
                 self.used[class as usize] += 1;
             }
             let dominated = self
                 .failed
-                .get(&(placed ^ next.fingerprint()))
+                .get(&key)
                 .is_some_and(|failures| failures.iter().any(|failure| is_within(failure, &self.used)));
             for &class in in_doubt {
                 self.used[class as usize] -= 1;
@@ -340,9 +334,9 @@ impl<'a, S: Spec> Wgl<'a, S> {
                 values.makers[makes as usize] -= 1;
             }
         }
-        self.links.take_out(r);
         let top = self.path.len() - 1;
-        let placed = self.path[top].placed ^ number(r);
+        self.opens.place(r, matches!(self.path[top].tried, Tried::All { .. }));
+        let placed = self.path[top].placed ^ self.required(r).number;
         self.path[top].taken = Some(Taken { in_doubt, required: r });
         self.path.push(Frame {
             state,
@@ -364,7 +358,7 @@ impl<'a, S: Spec> Wgl<'a, S> {
             return false;
         };
         let r = taken.required;
-        self.links.put_back(r);
+        self.opens.take_back();
         let Required {
             entry, observes, makes, ..
         } = *self.required(r);
@@ -406,7 +400,17 @@ impl<'a, S: Spec> Wgl<'a, S> {
             .map(|&class| (class, self.used[class as usize]))
             .collect();
         used.sort_unstable();
-        let failures = self.failed.entry(frame.placed ^ frame.state.fingerprint()).or_default();
+        let key = frame.placed ^ frame.state.fingerprint();
+        if used.is_empty() {
+            self.failed.remove(&key);
+            // The key, and the room that the table leaves.
+            self.failed_bytes += 32 * u64::from(self.failed_outright.insert(key));
+            return;
+        }
+        if self.failed_outright.contains(&key) {
+            return;
+        }
+        let failures = self.failed.entry(key).or_default();
         if failures.iter().any(|failure| is_subset(failure, &used)) {
             return;
         }
@@ -433,11 +437,10 @@ impl<'a, S: Spec> Wgl<'a, S> {
             return;
         }
         self.deepest = self.path.len();
-        let blocked = self.links.open(&mut self.open);
-        let deadline = blocked.map_or(u64::MAX, |r| self.required(r).end);
+        let deadline = self.opens.deadline();
         self.hard_spot = HardSpot {
-            blocked: blocked.map(|r| self.required(r).entry),
-            open: self.open.len(),
+            blocked: self.opens.last().first().map(|&r| self.required(r).entry),
+            open: self.opens.last().len(),
             in_doubt: (0..self.prepared.unknown.len())
                 .map(|class| {
                     self.available(class, deadline)
@@ -494,8 +497,8 @@ impl<S: Spec> Search for Wgl<'_, S> {
             return u64::MAX;
         }
         let frames = self.path.capacity() * size_of::<Frame<S>>();
-        let operations = self.prepared.required.len() * (size_of::<Required>() + 32);
-        self.failed_bytes + (frames + operations) as u64
+        let operations = self.prepared.required.len() * size_of::<Required>();
+        self.failed_bytes + (frames + operations + self.opens.memory_bytes()) as u64
     }
 
     fn hard_spot(&self) -> HardSpot {
@@ -514,19 +517,6 @@ fn is_subset(fewer: &[(u32, u32)], more: &[(u32, u32)]) -> bool {
         more.binary_search_by_key(class, |(class, _)| *class)
             .is_ok_and(|place| more[place].1 >= *count)
     })
-}
-
-/// The 128-bit number of the `r`-th required operation: two outputs of splitmix64 (Steele, Lea and Flood 2014),
-/// the same in every run.
-fn number(r: u32) -> u128 {
-    let half = |seed: u64| {
-        let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    };
-    let r = u64::from(r);
-    u128::from(half(r)) << 64 | u128::from(half(r | 1 << 40))
 }
 
 /// Keys that are fingerprints need no further hashing.
