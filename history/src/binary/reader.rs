@@ -82,9 +82,23 @@ struct Tables {
 /// Events that are read again and again into the same memory.
 struct Scratch {
     invocation: Event,
-    completion: Event,
+    ok: Event,
+    fail: Event,
+    info: Event,
     other: Event,
 }
+
+/// A completion without any memory of its own.
+const NO_COMPLETION: Completion = Completion {
+    seq: Seq(0),
+    time_ns: 0,
+    process: ProcessId(0),
+    output: Value::Null,
+    revision: None,
+    term: None,
+    member: None,
+    cause: None,
+};
 
 /// An event without any memory of its own.
 const NOTHING: Event = Event::Phase(PhaseEvent {
@@ -116,7 +130,9 @@ impl Reader {
             tables: Tables::default(),
             scratch: Scratch {
                 invocation: NOTHING,
-                completion: NOTHING,
+                ok: NOTHING,
+                fail: NOTHING,
+                info: NOTHING,
                 other: NOTHING,
             },
             events: 0,
@@ -342,14 +358,20 @@ impl<'a> Decoder<'a> {
                 Ok(&mut scratch.invocation)
             }
             kind::OK | kind::FAIL | kind::INFO => {
-                let before = std::mem::replace(&mut scratch.completion, NOTHING);
-                let completion = self.completion(first, before)?;
-                scratch.completion = match first & kind::MASK {
-                    kind::OK => Event::Ok(completion),
-                    kind::FAIL => Event::Fail(completion),
-                    _ => Event::Info(completion),
+                let (event, new): (_, fn(Completion) -> Event) = match first & kind::MASK {
+                    kind::OK => (&mut scratch.ok, Event::Ok),
+                    kind::FAIL => (&mut scratch.fail, Event::Fail),
+                    _ => (&mut scratch.info, Event::Info),
                 };
-                Ok(&mut scratch.completion)
+                // Whoever was given the one before may have kept it.
+                if !matches!(event, Event::Ok(_) | Event::Fail(_) | Event::Info(_)) {
+                    *event = new(NO_COMPLETION);
+                }
+                let (Event::Ok(completion) | Event::Fail(completion) | Event::Info(completion)) = event else {
+                    return Err("expected a completion".into());
+                };
+                self.completion(first, completion)?;
+                Ok(event)
             }
             kind::OTHER if first == kind::OTHER => {
                 let length = self.cursor.number()?;
@@ -389,20 +411,7 @@ impl<'a> Decoder<'a> {
         self.value(0, &mut invocation.input)
     }
 
-    fn completion(&mut self, first: u8, before: Event) -> Result<Completion, What> {
-        let mut completion = match before {
-            Event::Ok(completion) | Event::Fail(completion) | Event::Info(completion) => completion,
-            _ => Completion {
-                seq: Seq(0),
-                time_ns: 0,
-                process: ProcessId(0),
-                output: Value::Null,
-                revision: None,
-                term: None,
-                member: None,
-                cause: None,
-            },
-        };
+    fn completion(&mut self, first: u8, completion: &mut Completion) -> Result<(), What> {
         (completion.seq, completion.time_ns) = self.place()?;
         completion.process = self.process()?;
         if first & has::OUTPUT != 0 {
@@ -432,7 +441,7 @@ impl<'a> Decoder<'a> {
                 text: self.text()?.to_owned(),
             });
         }
-        Ok(completion)
+        Ok(())
     }
 
     fn place(&mut self) -> Result<(Seq, u64), What> {

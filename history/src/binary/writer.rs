@@ -7,8 +7,8 @@ use flate2::write::DeflateEncoder;
 
 use super::bytes::{put_number, put_signed};
 use super::{
-    BLOCK_BYTES_MAX, CAUSE_CODES, DEPTH_MAX, EVENT_VALUES_MAX, MAGIC, NAMED_MEMBERS_MAX, NAMED_TEXT_BYTES_MAX, VERSION,
-    block, has, kind, tag,
+    BLOCK_BYTES_MAX, DEPTH_MAX, EVENT_VALUES_MAX, MAGIC, NAMED_MEMBERS_MAX, NAMED_TEXT_BYTES_MAX, VERSION, block,
+    cause_number, has, kind, tag,
 };
 use crate::event::{Completion, Event, Invocation};
 use crate::jsonl::{Header, LINE_BYTES_MAX};
@@ -210,9 +210,7 @@ impl<W: Write> Writer<W> {
             }
         }
         if let Some(cause) = &completion.cause {
-            let code = CAUSE_CODES.iter().position(|code| *code == cause.code);
-            let code = code.unwrap_or_else(|| panic!("{:?} has no number", cause.code));
-            self.block.push(code as u8);
+            self.block.push(cause_number(cause.code));
             self.put_text(&cause.text)?;
         }
         Ok(())
