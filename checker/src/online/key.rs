@@ -13,9 +13,11 @@
 //! was made after it has an end before `W`. What dies is forgotten. If its value is seen again, nobody is known to have made it, which is
 //! the violation that it is; if it is written again, it is a new value, since whoever sees it cannot mean the dead one.
 //!
-//! A write in doubt is kept until its value is seen, for ever if need be: that is what its doubt costs.
+//! A write in doubt is kept until its value is seen, for ever if need be: that is what its doubt costs. It is kept apart from
+//! what took effect, and nothing ever looks through all of those.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::hash::{BuildHasherDefault, Hasher};
 
 use tribunal_history::Value;
@@ -31,17 +33,24 @@ pub enum Stop {
     GivenUp,
 }
 
-/// What concerns a living value.
+/// What may make a value and was not seen to.
+#[derive(Clone, Debug)]
+struct Asked {
+    /// Its call.
+    call: u64,
+    /// The value that it compares with.
+    from: Option<Value>,
+}
+
+/// What concerns a living value: something ended that depends on it.
 #[derive(Clone, Debug)]
 struct Cluster {
-    /// The call of what makes it; none for the initial value.
+    /// The call of what made it; none for the initial value.
     maker: Option<u64>,
     /// The value that its maker compared with.
     from: Option<Value>,
     /// Whether a value that took effect was made from this one.
     has_next: bool,
-    /// Whether it took effect: something ended that depends on it.
-    is_made: bool,
     /// Whether an operation of its own has ended.
     has_ended: bool,
     /// The first end among the values that were made after it in its block: no operation on it may be called later.
@@ -57,6 +66,16 @@ struct Block {
 }
 
 impl Block {
+    /// Stands where no block is: in conflict with none.
+    const NONE: Self = Self {
+        first_end: u64::MAX,
+        last_call: 0,
+    };
+
+    fn is_none(&self) -> bool {
+        self.first_end == u64::MAX
+    }
+
     fn conflicts(&self, other: &Self) -> bool {
         self.first_end < other.last_call && other.first_end < self.last_call
     }
@@ -64,7 +83,7 @@ impl Block {
 
 /// Multiplies and rotates; values come from a test and not from an adversary who knows the tables.
 #[derive(Clone, Copy, Debug, Default)]
-struct Mix(u64);
+pub struct Mix(u64);
 
 impl Hasher for Mix {
     fn write(&mut self, bytes: &[u8]) {
@@ -81,6 +100,10 @@ impl Hasher for Mix {
 
     fn write_i64(&mut self, word: i64) {
         self.write_u64(word as u64);
+    }
+
+    fn write_u32(&mut self, word: u32) {
+        self.write_u64(u64::from(word));
     }
 
     fn write_u8(&mut self, byte: u8) {
@@ -103,14 +126,17 @@ impl Hasher for Mix {
 /// A key that is followed. All moments are places in the run's order plus one, so that 0 is before all of them.
 #[derive(Clone, Debug)]
 pub struct Key {
+    /// Values that nothing was seen of: what may make them is open or in doubt.
+    asked: HashMap<Value, Asked, BuildHasherDefault<Mix>>,
+    /// Values that took effect and may be seen again.
     clusters: HashMap<Value, Cluster, BuildHasherDefault<Mix>>,
-    blocks: Vec<Option<Block>>,
+    blocks: Vec<Block>,
     free: Vec<usize>,
-    /// Living values at which the dead ones are looked for.
+    /// Clusters at which the dead ones are looked for.
     sweep_at: usize,
 }
 
-/// Living values below which nothing is swept: as many as a few dozens of clients have at one time.
+/// Clusters below which nothing is swept: as many as a few dozens of clients have at one time.
 const SWEEP_AT_MIN: usize = 32;
 
 impl Key {
@@ -123,7 +149,6 @@ impl Key {
                 maker: None,
                 from: None,
                 has_next: false,
-                is_made: true,
                 has_ended: false,
                 limit: None,
                 block: 0,
@@ -134,8 +159,9 @@ impl Key {
             last_call: 0,
         };
         Self {
+            asked: HashMap::default(),
             clusters,
-            blocks: vec![Some(first)],
+            blocks: vec![first],
             free: Vec::new(),
             sweep_at: SWEEP_AT_MIN,
         }
@@ -143,7 +169,7 @@ impl Key {
 
     /// How many values are remembered.
     pub fn remembered(&self) -> usize {
-        self.clusters.len()
+        self.asked.len() + self.clusters.len()
     }
 
     /// An operation that may make `to` was called: of anything, or of `from`.
@@ -151,35 +177,35 @@ impl Key {
         if self.clusters.contains_key(&to) {
             return Err(Stop::GivenUp);
         }
-        let cluster = Cluster {
-            maker: Some(call),
-            from,
-            has_next: false,
-            is_made: false,
-            has_ended: false,
-            limit: None,
-            block: 0,
-        };
-        self.clusters.insert(to, cluster);
-        Ok(())
+        match self.asked.entry(to) {
+            Entry::Occupied(_) => Err(Stop::GivenUp),
+            Entry::Vacant(place) => {
+                place.insert(Asked { call, from });
+                Ok(())
+            }
+        }
     }
 
     /// What was called at `call` did not make `to`.
     pub fn withdrawn(&mut self, call: u64, to: &Value) -> Result<(), Stop> {
-        match self.clusters.get(to) {
-            Some(cluster) if cluster.maker == Some(call) && !cluster.is_made => {
-                self.clusters.remove(to);
-                Ok(())
+        match self.asked.remove(to) {
+            Some(asked) if asked.call == call => Ok(()),
+            Some(other) => {
+                // It was seen and has died, and was asked for again by another.
+                self.asked.insert(to.clone(), other);
+                Err(Stop::Violated(Reason::DidNotHappen))
             }
             // It was seen, and may be dead by now.
-            _ => Err(Stop::Violated(Reason::DidNotHappen)),
+            None => Err(Stop::Violated(Reason::DidNotHappen)),
         }
     }
 
     /// What was called at `call` ended now, and made `value`.
     pub fn made(&mut self, call: u64, now: u64, value: &Value) -> Result<(), Stop> {
-        match self.clusters.get(value) {
-            Some(cluster) if cluster.maker == Some(call) => self.ended(call, now, value),
+        let maker = self.clusters.get(value).map(|cluster| cluster.maker);
+        let maker = maker.or_else(|| self.asked.get(value).map(|asked| Some(asked.call)));
+        match maker {
+            Some(Some(maker)) if maker == call => self.ended(call, now, value),
             // Its value was seen and has died since, while it was still open: then it changes nothing that is living. Its
             // call is in its zone already.
             _ => Ok(()),
@@ -192,32 +218,31 @@ impl Key {
     }
 
     fn ended(&mut self, call: u64, now: u64, value: &Value) -> Result<(), Stop> {
-        let Some(cluster) = self.clusters.get_mut(value) else {
-            return Err(Stop::Violated(Reason::NotCurrent));
-        };
-        if cluster.limit.is_some_and(|limit| limit < call) {
-            return Err(Stop::Violated(Reason::NotCurrent));
-        }
-        let is_first = !cluster.has_ended;
-        cluster.has_ended = true;
-        let place = if cluster.is_made {
-            let place = cluster.block;
-            let block = self.blocks[place].as_mut();
-            let block = block.unwrap_or_else(|| panic!("the block of {value} lives as long as it does"));
-            if block.last_call >= call && !is_first {
-                return Ok(());
+        let (place, is_first) = match self.clusters.get_mut(value) {
+            Some(cluster) => {
+                if cluster.limit.is_some_and(|limit| limit < call) {
+                    return Err(Stop::Violated(Reason::NotCurrent));
+                }
+                let is_first = !std::mem::replace(&mut cluster.has_ended, true);
+                let place = cluster.block;
+                let block = &mut self.blocks[place];
+                assert!(!block.is_none(), "the block of {value} lives as long as it does");
+                if block.last_call >= call && !is_first {
+                    return Ok(());
+                }
+                block.last_call = block.last_call.max(call);
+                (place, is_first)
             }
-            block.last_call = block.last_call.max(call);
-            place
-        } else {
-            self.make(call, now, value)?
+            None => (self.make(call, now, value)?, true),
         };
         if is_first {
             self.limit_predecessors(now, value);
         }
-        let grown = self.blocks[place].unwrap_or_else(|| panic!("the block of {value} was found above"));
-        let others = self.blocks.iter().enumerate().filter(|(other, _)| *other != place);
-        if others.flat_map(|(_, block)| block).any(|block| grown.conflicts(block)) {
+        // It is in conflict with itself once it spans a zone, so it steps aside while the others are asked.
+        let grown = std::mem::replace(&mut self.blocks[place], Block::NONE);
+        let is_in_conflict = self.blocks.iter().any(|block| grown.conflicts(block));
+        self.blocks[place] = grown;
+        if is_in_conflict {
             return Err(Stop::Violated(Reason::Overlap));
         }
         Ok(())
@@ -225,35 +250,38 @@ impl Key {
 
     /// `value`, seen for the first time, took effect, and so did everything that it was made from. Returns its block.
     fn make(&mut self, call: u64, now: u64, value: &Value) -> Result<usize, Stop> {
-        let mut chain = vec![value.clone()];
+        // What took effect with it, the last one first.
+        let mut chain: Vec<(Value, Asked)> = Vec::new();
         let mut last_call = call;
         let mut joined = None;
-        while let Some(at) = chain.last() {
-            let Some(cluster) = self.clusters.get(at) else {
+        let mut next = value.clone();
+        loop {
+            let Some(asked) = self.asked.remove(&next) else {
                 return Err(Stop::Violated(Reason::NotCurrent));
             };
-            last_call = last_call.max(cluster.maker.unwrap_or(0));
-            let Some(from) = cluster.from.clone() else { break };
-            let Some(before) = self.clusters.get_mut(&from) else {
-                return Err(Stop::Violated(Reason::NotCurrent));
-            };
-            if before.has_next || chain.contains(&from) {
-                return Err(Stop::Violated(Reason::Replaced));
-            }
-            before.has_next = true;
-            if before.is_made {
+            last_call = last_call.max(asked.call);
+            let from = asked.from.clone();
+            chain.push((next, asked));
+            let Some(from) = from else { break };
+            if let Some(before) = self.clusters.get_mut(&from) {
+                if std::mem::replace(&mut before.has_next, true) {
+                    return Err(Stop::Violated(Reason::Replaced));
+                }
                 joined = Some(before.block);
                 break;
             }
-            chain.push(from);
+            if chain.iter().any(|(value, _)| *value == from) {
+                return Err(Stop::Violated(Reason::Replaced));
+            }
+            next = from;
         }
         let place = match joined {
             Some(place) => place,
             None => {
-                let block = Some(Block {
+                let block = Block {
                     first_end: now,
                     last_call: 0,
-                });
+                };
                 match self.free.pop() {
                     Some(place) => {
                         self.blocks[place] = block;
@@ -266,13 +294,20 @@ impl Key {
                 }
             }
         };
-        if let Some(block) = &mut self.blocks[place] {
-            block.last_call = block.last_call.max(last_call);
-        }
-        for at in &chain {
-            if let Some(cluster) = self.clusters.get_mut(at) {
-                (cluster.is_made, cluster.block) = (true, place);
-            }
+        let block = &mut self.blocks[place];
+        block.last_call = block.last_call.max(last_call);
+        let mut is_last = true;
+        for (made, Asked { call, from }) in chain {
+            let cluster = Cluster {
+                maker: Some(call),
+                from,
+                has_next: !is_last,
+                has_ended: is_last,
+                limit: None,
+                block: place,
+            };
+            self.clusters.insert(made, cluster);
+            is_last = false;
         }
         Ok(place)
     }
@@ -301,9 +336,9 @@ impl Key {
         let mut furthest = (0, usize::MAX);
         let mut second = 0;
         for (place, block) in self.blocks.iter().enumerate() {
-            let Some(block) = block.filter(|block| block.first_end < watermark) else {
+            if block.first_end >= watermark {
                 continue;
-            };
+            }
             if block.last_call > furthest.0 {
                 second = furthest.0;
                 furthest = (block.last_call, place);
@@ -311,16 +346,16 @@ impl Key {
                 second = second.max(block.last_call);
             }
         }
-        for (place, slot) in self.blocks.iter_mut().enumerate() {
+        for (place, block) in self.blocks.iter_mut().enumerate() {
             let other = if place == furthest.1 { second } else { furthest.0 };
-            if slot.is_some_and(|block| block.first_end < other) {
-                *slot = None;
+            if block.first_end < other {
+                *block = Block::NONE;
                 self.free.push(place);
             }
         }
         let blocks = &self.blocks;
         self.clusters.retain(|_, cluster| {
-            !cluster.is_made || blocks[cluster.block].is_some() && cluster.limit.is_none_or(|limit| limit >= watermark)
+            !blocks[cluster.block].is_none() && cluster.limit.is_none_or(|limit| limit >= watermark)
         });
         self.sweep_at = (2 * self.clusters.len()).max(SWEEP_AT_MIN);
     }

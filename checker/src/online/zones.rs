@@ -1,24 +1,27 @@
 //! Follows registers whose values are all different.
 
 use std::collections::{HashMap, VecDeque};
+use std::hash::BuildHasherDefault;
 
 use tribunal_history::operation::PairError;
 use tribunal_history::{Completion, Ending, Event, Invocation, Operation, ProcessId, Seq, Value};
 
-use super::key::{Key, Stop};
+use super::key::{Key, Mix, Stop};
 use super::{Follow, Followed, Reason, Violation};
 use crate::judge::JudgeError;
 use crate::spec::{Class, Recorded};
 
 /// Follows all keys of a history of the specification `S`.
 pub struct Zones<S> {
-    names: HashMap<Box<str>, usize>,
+    names: HashMap<Box<str>, usize, BuildHasherDefault<Mix>>,
     /// The place of the only object, where operations name no key.
     only: Option<usize>,
     objects: Vec<Object>,
-    open: HashMap<ProcessId, Open>,
-    /// Operations that ended, for their memory.
-    spare: Vec<Operation>,
+    open: HashMap<ProcessId, Open, BuildHasherDefault<Mix>>,
+    /// Operations that are open, and places where one was.
+    operations: Vec<Operation>,
+    /// Those places.
+    spare: Vec<usize>,
     calls: Calls,
     previous: Option<Seq>,
     followed: Followed,
@@ -28,10 +31,11 @@ pub struct Zones<S> {
 impl<S> Default for Zones<S> {
     fn default() -> Self {
         Self {
-            names: HashMap::new(),
+            names: HashMap::default(),
             only: None,
             objects: Vec::new(),
-            open: HashMap::new(),
+            open: HashMap::default(),
+            operations: Vec::new(),
             spare: Vec::new(),
             calls: Calls::default(),
             previous: None,
@@ -50,7 +54,8 @@ enum Object {
 
 /// An operation that has begun.
 struct Open {
-    operation: Operation,
+    /// Its place among the operations.
+    place: usize,
     object: usize,
     /// Its number among all calls.
     number: u64,
@@ -119,38 +124,43 @@ impl<S: Recorded> Zones<S> {
     fn begin(&mut self, invocation: &mut Invocation) -> Result<(), JudgeError> {
         let Invocation { seq, process, .. } = *invocation;
         if let Some(open) = self.open.get(&process) {
-            let open = open.operation.invoked;
+            let open = self.operations[open.place].invoked;
             return Err(PairError::StillOpen { seq, process, open }.into());
         }
-        let mut operation = self.spare.pop().unwrap_or_else(|| Operation {
-            process,
-            node: invocation.node,
-            function: String::new(),
-            input: Value::Null,
-            invoked: seq,
-            invoked_ns: 0,
-            ending: Ending::Info,
-            completed: None,
-            completed_ns: None,
-            output: Value::Null,
-            revision: None,
-            term: None,
-            member: None,
-            cause: None,
+        let place = self.spare.pop().unwrap_or_else(|| {
+            self.operations.push(Operation {
+                process,
+                node: invocation.node,
+                function: String::new(),
+                input: Value::Null,
+                invoked: seq,
+                invoked_ns: 0,
+                ending: Ending::Info,
+                completed: None,
+                completed_ns: None,
+                output: Value::Null,
+                revision: None,
+                term: None,
+                member: None,
+                cause: None,
+            });
+            self.operations.len() - 1
         });
+        let operation = &mut self.operations[place];
         std::mem::swap(&mut operation.function, &mut invocation.function);
         std::mem::swap(&mut operation.input, &mut invocation.input);
         (operation.process, operation.node) = (process, invocation.node);
         (operation.invoked, operation.invoked_ns) = (seq, invocation.time_ns);
         (operation.ending, operation.completed, operation.completed_ns) = (Ending::Info, None, None);
         self.followed.operations += 1;
-        let (op, _) = S::parse(&operation)?;
+        let (op, _) = S::parse(operation)?;
+        let may_follow = S::may_follow(operation).is_some();
         let object = self.object(S::partition(&op));
         let (mut from, mut to) = (None, None);
         if let Object::Followed(key) = &mut self.objects[object] {
             let before = key.remembered();
             let class = S::class(&op, None);
-            let is_other = S::may_be_stale(&op) || S::may_follow(&operation).is_some();
+            let is_other = S::may_be_stale(&op) || may_follow;
             let asked = match class {
                 _ if is_other => Err(Stop::GivenUp),
                 Class::Read(_) => Ok(()),
@@ -174,7 +184,7 @@ impl<S: Recorded> Zones<S> {
         }
         let number = self.calls.begin(moment(seq));
         let open = Open {
-            operation,
+            place,
             object,
             number,
             to,
@@ -186,11 +196,11 @@ impl<S: Recorded> Zones<S> {
 
     fn end(&mut self, ending: Ending, completion: &mut Completion) -> Result<Option<Violation>, JudgeError> {
         let Completion { seq, process, .. } = *completion;
-        let Some(mut open) = self.open.remove(&process) else {
+        let Some(open) = self.open.remove(&process) else {
             return Err(PairError::NotInvoked { seq, process }.into());
         };
         self.calls.end(open.number);
-        let operation = &mut open.operation;
+        let operation = &mut self.operations[open.place];
         operation.ending = ending;
         (operation.completed, operation.completed_ns) = (Some(seq), Some(completion.time_ns));
         std::mem::swap(&mut operation.output, &mut completion.output);
@@ -205,24 +215,25 @@ impl<S: Recorded> Zones<S> {
             }
             Err(Stop::Violated(reason)) => {
                 self.stop(open.object, Object::Violated);
-                let (op, _) = S::parse(&open.operation)?;
+                let (op, _) = S::parse(&self.operations[open.place])?;
                 Some(Violation {
                     seq,
                     time_ns: completion.time_ns,
                     key: S::partition(&op).map(str::to_owned),
-                    operation: S::label(&open.operation),
+                    operation: S::label(&self.operations[open.place]),
                     reason,
                 })
             }
         };
-        self.spare.push(open.operation);
+        self.spare.push(open.place);
         Ok(violation)
     }
 
     /// What the end of an operation says.
     fn judge(&mut self, open: &Open, ending: Ending, now: u64) -> Result<Result<(), Stop>, JudgeError> {
         // Read even where nothing is followed: a malformed operation is a mistake all the same.
-        let (op, ret) = S::parse(&open.operation)?;
+        let operation = &self.operations[open.place];
+        let (op, ret) = S::parse(operation)?;
         if ending == Ending::Ok && ret.as_ref().is_some_and(|ret| S::observes(&op, ret)) {
             self.followed.reads += 1;
         }
@@ -231,7 +242,7 @@ impl<S: Recorded> Zones<S> {
             return Ok(Ok(()));
         };
         let before = key.remembered();
-        let call = moment(open.operation.invoked);
+        let call = moment(operation.invoked);
         let result = match ending {
             Ending::Info => Ok(()),
             Ending::Fail => match &open.to {
