@@ -16,6 +16,13 @@
 //! with `"key"` in the input where there is one: from `:key`, or from values that are all `[key value]` tuples, as
 //! Jepsen's independent tests have them.
 
+//!
+//! A history of transactions may have ends only, as in Elle's documents and tests: `{:type :ok, :value [[:append :x 1]]}`.
+//! The order of such rows says when transactions ended, and nothing says when they began. So a row without a `:process`
+//! is a process of its own that began before everything else, and where no row begins anything, one with a `:process`
+//! began when that process was done with the row before. An order in real time is never claimed where none was given.
+//! Without `:f` a transaction is a `:txn`.
+
 use std::collections::BTreeMap;
 
 use super::edn::{Edn, Position};
@@ -46,8 +53,8 @@ fn wrong<T>(at: Position, what: impl Into<String>) -> Result<T, RowError> {
 pub struct Row {
     /// Where it begins.
     pub at: Position,
-    /// Whose operation.
-    pub process: ProcessId,
+    /// Whose operation; none for a transaction's end of which nobody says it.
+    pub process: Option<ProcessId>,
     /// Its end; none for its beginning.
     pub ending: Option<Ending>,
     /// `:f` without the colon.
@@ -76,11 +83,14 @@ impl Row {
                 ),
             );
         }
-        let Some(process) = row.get("process") else {
-            return wrong(at, "an operation without :process");
-        };
-        let Some(process) = process_of(at, process)? else {
-            return Ok(None);
+        let is_transaction = row.get("value").is_some_and(is_transaction);
+        let process = match row.get("process") {
+            Some(process) => match process_of(at, process)? {
+                Some(process) => Some(process),
+                None => return Ok(None),
+            },
+            None if is_transaction && row.get("type") != Some(&Edn::Keyword("invoke".to_owned())) => None,
+            None => return wrong(at, "an operation without :process"),
         };
         let ending = match row.get("type") {
             Some(Edn::Keyword(name)) => ending_of(name),
@@ -95,6 +105,7 @@ impl Row {
         };
         let function = match row.get("f") {
             Some(Edn::Keyword(name) | Edn::Text(name) | Edn::Other(name)) => name.clone(),
+            None if is_transaction => "txn".to_owned(),
             found => {
                 let found = found.map_or_else(|| "none".to_owned(), shortened);
                 return wrong(at, format!("expected a keyword as :f, found {found}"));
@@ -119,6 +130,26 @@ impl Row {
             error: present("error"),
         }))
     }
+}
+
+/// Whether a value is a list of steps such as `[:append :x 1]` and `[:r :y nil]`.
+fn is_transaction(value: &Edn) -> bool {
+    let is_step = |step: &Edn| matches!(step, Edn::List(parts) if matches!(parts.as_slice(), [Edn::Keyword(_), _, _]));
+    matches!(value, Edn::List(steps) if !steps.is_empty() && steps.iter().all(is_step))
+}
+
+/// What a transaction asked for, given what it ended with: the same, without what was read.
+fn asked(value: &Edn) -> Edn {
+    let Edn::List(steps) = value else {
+        return value.clone();
+    };
+    let asked = steps.iter().map(|step| match step {
+        Edn::List(parts) if parts.first() == Some(&Edn::Keyword("r".to_owned())) => {
+            Edn::List(parts.iter().take(2).cloned().chain([Edn::Nil]).collect())
+        }
+        other => other.clone(),
+    });
+    Edn::List(asked.collect())
 }
 
 /// A process, or none if it is the nemesis or the like.
@@ -153,8 +184,62 @@ pub struct Meaning {
     pub failed_cas_compared: bool,
 }
 
+/// Rows with a beginning for each end that has none, where [the rule above](self) says when that was.
+fn with_beginnings(rows: Vec<Row>) -> Vec<Row> {
+    let has_ends_only = rows
+        .iter()
+        .all(|row| row.ending.is_some() && is_transaction(&row.value));
+    if !has_ends_only && rows.iter().all(|row| row.process.is_some()) {
+        return rows;
+    }
+    let last = rows.iter().filter_map(|row| row.process).max();
+    let mut free = last.map_or(0, |last| last.0.saturating_add(1));
+    let mut first = Vec::new();
+    // The row before of each process, where each needs a beginning.
+    let mut before: BTreeMap<ProcessId, usize> = BTreeMap::new();
+    let mut behind: BTreeMap<usize, Row> = BTreeMap::new();
+    let mut ends = Vec::with_capacity(rows.len());
+    for (place, mut row) in rows.into_iter().enumerate() {
+        let beginning = |process, row: &Row| Row {
+            process: Some(process),
+            ending: None,
+            value: asked(&row.value),
+            error: None,
+            ..row.clone()
+        };
+        match row.process {
+            None => {
+                let process = ProcessId(free);
+                free = free.saturating_add(1);
+                row.process = Some(process);
+                first.push(beginning(process, &row));
+            }
+            Some(process) if has_ends_only => match before.insert(process, place) {
+                None => first.push(beginning(process, &row)),
+                Some(before) => {
+                    behind.insert(before, beginning(process, &row));
+                }
+            },
+            Some(_) => {}
+        }
+        ends.push(row);
+    }
+    let mut all = first;
+    // What began earlier than its row cannot have its time.
+    for row in &mut all {
+        row.time_ns = row.time_ns.map(|_| 0);
+    }
+    for (place, row) in ends.into_iter().enumerate() {
+        let time_ns = row.time_ns;
+        all.push(row);
+        all.extend(behind.remove(&place).map(|begins| Row { time_ns, ..begins }));
+    }
+    all
+}
+
 /// The events of all rows.
-pub fn events(mut rows: Vec<Row>, meaning: Meaning) -> Result<Vec<Event>, RowError> {
+pub fn events(rows: Vec<Row>, meaning: Meaning) -> Result<Vec<Event>, RowError> {
+    let mut rows = with_beginnings(rows);
     if is_independent(&rows) {
         for row in &mut rows {
             if let Edn::List(tuple) = &mut row.value
@@ -173,7 +258,7 @@ pub fn events(mut rows: Vec<Row>, meaning: Meaning) -> Result<Vec<Event>, RowErr
     for (place, row) in rows.iter().enumerate() {
         let seq = Seq(place as u64);
         let time_ns = row.time_ns.filter(|_| has_times).unwrap_or(place as u64 * STEP_NS);
-        let process = row.process;
+        let process = row.process.expect("whose operation it is was settled above");
         let Some(ending) = row.ending else {
             if let Some(before) = open.insert(process, place) {
                 let line = rows[before].at.line;

@@ -115,7 +115,7 @@ pub fn rows(mut source: impl BufRead) -> Result<Vec<Row>, LogError> {
         let in_doubt = fields.ending == Some(Ending::Info);
         rows.push(Row {
             at,
-            process,
+            process: Some(process),
             ending: fields.ending,
             function: fields.function.to_owned(),
             error: error.or_else(|| in_doubt.then(|| value.clone())),
