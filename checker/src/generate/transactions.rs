@@ -35,6 +35,7 @@ pub fn list_transactions(shape: &Shape) -> Vec<Event> {
     let mut element = 0;
     let mut events: Vec<Event> = Vec::new();
     let mut processes: Vec<u32> = (0..shape.clients as u32).collect();
+    let mut next_process = shape.clients as u32;
     let mut clients: Vec<Option<Busy>> = processes.iter().map(|_| None).collect();
     let mut begun = 0;
     let mut open = 0;
@@ -72,7 +73,8 @@ pub fn list_transactions(shape: &Shape) -> Vec<Event> {
                     happen(&steps, &mut lists, 0);
                 }
                 events.push(Event::Info(completion(seq, time_ns, process, None)));
-                processes[client] = shape.clients as u32 + begun as u32;
+                processes[client] = next_process;
+                next_process += 1;
                 open -= 1;
             }
             Some(Busy::Open(steps)) => {
@@ -166,7 +168,8 @@ mod tests {
             let events = list_transactions(&Shape {
                 operations: 2_000,
                 clients: 8,
-                info: 2,
+                // Enough that two are in doubt between two beginnings.
+                info: 5,
                 wrong,
                 seed: 3,
             });
