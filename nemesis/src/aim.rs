@@ -13,8 +13,11 @@ use crate::plan::{Aspect, Plan};
 /// so the crash comes within its fault's time.
 const POLLS_MAX: u64 = 3_000;
 
-/// The most passes of a point that are survived: the rarest points are passed a few times a minute.
+/// The most passes of a point that are survived.
 const PASSES_MAX: u64 = 3;
+
+/// How many of the crashes at a point wait at one that is passed seldom.
+const RARE_POINTS: f64 = 0.6;
 
 /// The fault of `kind` for the step with this label; `earlier` faults of the kind come before it.
 pub(crate) fn aim(plan: &Plan, kind: FaultKind, label: u32, earlier: u32) -> Fault {
@@ -55,14 +58,24 @@ pub(crate) fn aim(plan: &Plan, kind: FaultKind, label: u32, earlier: u32) -> Fau
             },
             select: mostly(strength, leader_or_one, Select::All),
         },
-        FaultKind::CrashAtPoint => Fault::Crash {
-            outage: any_outage(strength),
-            moment: Moment::Point {
-                point: plan.points.choose(strength).cloned().unwrap_or_default(),
-                passes: strength.random_range(0..=PASSES_MAX),
-            },
-            select: mostly(strength, leader_or_one, Select::All),
-        },
+        FaultKind::CrashAtPoint => {
+            let is_rare = strength.random_bool(RARE_POINTS) && !plan.rare_points.is_empty();
+            let points = if is_rare { &plan.rare_points } else { &plan.points };
+            let point = points.choose(strength).cloned().unwrap_or_default();
+            let passes = strength.random_range(0..=PASSES_MAX);
+            Fault::Crash {
+                outage: any_outage(strength),
+                moment: Moment::Point {
+                    point,
+                    passes: if is_rare { 0 } else { passes },
+                },
+                select: if is_rare {
+                    mostly(strength, Select::All, leader_or_one)
+                } else {
+                    mostly(strength, leader_or_one, Select::All)
+                },
+            }
+        }
         FaultKind::Pause => Fault::Pause { select: leader_or_one },
         // The one fault that leaves an old leader believing while a new one is elected: where there is a single
         // isolation in a run, it is the leader's.

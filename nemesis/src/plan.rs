@@ -38,6 +38,8 @@ pub struct Plan {
     pub kinds: BTreeSet<FaultKind>,
     /// The names of the points in the nodes' code at which they may crash.
     pub points: Vec<String>,
+    /// Those of them that a node passes seldom: more crashes wait there, for whoever passes first.
+    pub rare_points: Vec<String>,
     /// How long the safety phase is.
     pub time_limit: Duration,
     /// Mean time between the starts of two faults of one track; none takes the default ([`Plan::interval`]).
@@ -67,6 +69,7 @@ impl Plan {
             spares: 0,
             kinds,
             points: Vec::new(),
+            rare_points: Vec::new(),
             time_limit,
             interval: None,
             tracks: 1,

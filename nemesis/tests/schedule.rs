@@ -21,6 +21,7 @@ fn everything(seed: u64, nodes: u16, seconds: u64) -> Plan {
     Plan {
         spares: 2,
         points: ["log.append".to_owned(), "snapshot.save".to_owned()].into(),
+        rare_points: ["snapshot.save".to_owned()].into(),
         tracks: 3,
         ..Plan::new(seed, nodes, FaultKind::ALL.into(), Duration::from_secs(seconds))
     }

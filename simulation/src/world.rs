@@ -100,8 +100,11 @@ impl World {
         self.kernel.arm_polls(Place::Node(node), polls, crash)
     }
 
-    /// Ends a node's life inside `Env::buggify` with this point, after so many passes of it: 0 for the next one.
+    /// Ends a node's life inside `Env::buggify` with this point, after so many passes of it: 0 for the next one. If the
+    /// node dies before that, it waits for a later life: some points are passed by recovery only.
     pub fn crash_at(&self, node: NodeId, point: &'static str, passes: u64, crash: Crash) -> bool {
+        // One that has not lived yet may do so before it is disarmed.
+        self.kernel.add_place(Place::Node(node), Life::unborn());
         self.kernel.arm_point(Place::Node(node), point, passes, crash)
     }
 

@@ -323,6 +323,11 @@ fn a_node_crashes_at_the_point_that_was_named() {
     assert!(world.restart(N1));
     simulation.run_for(SECOND).expect("runs");
     assert!(world.is_up(N1), "it is armed once");
+    // A point that only a later life passes.
+    assert!(world.crash_at(N1, "between write and sync", 0, Crash::MACHINE));
+    assert!(world.crash(N1, Crash::MACHINE) && world.restart(N1));
+    simulation.run_for(SECOND).expect("runs");
+    assert!(!world.is_up(N1), "it waits for the next life");
 }
 
 #[test]

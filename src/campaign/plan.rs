@@ -191,7 +191,10 @@ impl Plan {
             drawn.kinds = mix.kinds;
             drawn.tracks = mix.tracks;
             drawn.interval = self.interval.or(Some(mix.interval));
-            drawn.points = points::ALL.iter().map(|point| point.name.to_owned()).collect();
+            let named =
+                |points: &mut dyn Iterator<Item = &points::Point>| points.map(|point| point.name.to_owned()).collect();
+            drawn.points = named(&mut points::ALL.iter());
+            drawn.rare_points = named(&mut points::ALL.iter().filter(|point| point.is_rare));
             return tribunal_nemesis::draw(&drawn);
         }
         // Members change under the other faults, not by turns with them.

@@ -22,14 +22,23 @@ pub struct Point {
     pub name: &'static str,
     /// Whether it may make its moment longer.
     pub lingers: bool,
+    /// Whether a node passes it less than about once in a minute, so that whoever waits for that must look for it.
+    pub is_rare: bool,
     /// What a crash there leaves.
     pub leaves: &'static str,
+}
+
+impl Point {
+    const fn rare(self) -> Self {
+        Self { is_rare: true, ..self }
+    }
 }
 
 const fn point(name: &'static str, leaves: &'static str) -> Point {
     Point {
         name,
         lingers: false,
+        is_rare: false,
         leaves,
     }
 }
@@ -38,6 +47,7 @@ const fn lingering(name: &'static str, leaves: &'static str) -> Point {
     Point {
         name,
         lingers: true,
+        is_rare: false,
         leaves,
     }
 }
@@ -66,24 +76,28 @@ pub const VOTE_AFTER_SYNC: Point = point(
 pub const TRUNCATE_BEFORE_SYNC: Point = lingering(
     "log.truncate.before-sync",
     "a tail that contradicts the leader's log, still there or gone",
-);
+)
+.rare();
 /// A truncation is durable, and what takes the tail's place is not written.
 pub const TRUNCATE_AFTER_SYNC: Point = point(
     "log.truncate.after-sync",
     "a log that is shorter than it ever was for others",
-);
+)
+.rare();
 /// A purge is written and not synced.
 pub const PURGE_BEFORE_SYNC: Point = lingering(
     "wal.purge.before-sync",
     "entries that a snapshot replaces, still there or gone",
-);
+)
+.rare();
 /// A purge is durable, and the segments that it empties are all there.
-pub const PURGE_BEFORE_REMOVE: Point = point("wal.purge.before-remove", "segments that nobody needs");
+pub const PURGE_BEFORE_REMOVE: Point = point("wal.purge.before-remove", "segments that nobody needs").rare();
 /// A segment is removed, and its folder is not synced.
 pub const PURGE_BEFORE_DIR_SYNC: Point = point(
     "wal.purge.before-dir-sync",
     "a segment that may come back in front of the log",
-);
+)
+.rare();
 /// A new segment is synced, and its folder is not: the file may vanish.
 pub const SEGMENT_BEFORE_DIR_SYNC: Point = point(
     "wal.segment.before-dir-sync",
@@ -95,7 +109,8 @@ pub const SEGMENT_AFTER_DIR_SYNC: Point = point("wal.segment.after-dir-sync", "a
 pub const RECOVERY_BEFORE_REPAIR: Point = point(
     "wal.recovery.before-repair",
     "a cut batch that the next recovery must judge again",
-);
+)
+.rare();
 /// A snapshot's file is written and not synced.
 pub const SNAPSHOT_SAVE_BEFORE_SYNC: Point = lingering("snapshot.save.before-sync", "an unfinished file");
 /// A snapshot's file is durable under its provisional name.
@@ -108,17 +123,19 @@ pub const SNAPSHOT_SAVE_BEFORE_DIR_SYNC: Point = point(
 /// A snapshot is durable and older ones are still there.
 pub const SNAPSHOT_SAVE_BEFORE_REMOVE: Point = point("snapshot.save.before-remove", "two snapshots");
 /// The state is frozen for a snapshot; entries are applied on meanwhile.
-pub const SNAPSHOT_BUILD_FROZEN: Point = lingering("snapshot.build.frozen", "nothing: it is made again");
+pub const SNAPSHOT_BUILD_FROZEN: Point = lingering("snapshot.build.frozen", "nothing: it is made again").rare();
 /// A snapshot has come from the leader and is not saved.
-pub const SNAPSHOT_INSTALL_BEFORE_SAVE: Point = lingering("snapshot.install.before-save", "a member that still lags");
+pub const SNAPSHOT_INSTALL_BEFORE_SAVE: Point =
+    lingering("snapshot.install.before-save", "a member that still lags").rare();
 /// A snapshot from the leader is saved; the log and the state are old.
 pub const SNAPSHOT_INSTALL_AFTER_SAVE: Point =
-    lingering("snapshot.install.after-save", "a snapshot that is ahead of the log");
+    lingering("snapshot.install.after-save", "a snapshot that is ahead of the log").rare();
 /// A snapshot from the leader is in force; what the log holds of before is not purged.
 pub const SNAPSHOT_INSTALL_BEFORE_PURGE: Point = point(
     "snapshot.install.before-purge",
     "a log that ends before the snapshot, or contradicts it",
-);
+)
+.rare();
 /// A commit point is known and not yet on its way to the disk.
 pub const COMMIT_BEFORE_WRITE: Point = point(
     "log.commit.before-write",

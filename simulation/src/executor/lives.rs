@@ -157,7 +157,8 @@ impl Kernel {
         };
         life.is_alive = false;
         life.stopped = None;
-        life.armed = None;
+        // A point may be one that only the next life passes, when it recovers.
+        life.armed.take_if(|armed| matches!(armed.moment, Moment::Polls(_)));
         let ends = std::mem::take(&mut life.ends);
         let mut tasks: Vec<Task> = Vec::new();
         for (index, slot) in state.slots.iter_mut().enumerate() {
@@ -218,14 +219,16 @@ impl Kernel {
         self.arm(place, crash, Moment::Polls(polls))
     }
 
-    /// Crashes a place when it passes a point; the first pass is number 0.
+    /// Crashes a place when it passes a point, in this life or a later one; the first pass is number 0.
     pub(crate) fn arm_point(&self, place: Place, point: &'static str, passes: u64, crash: Crash) -> bool {
         self.arm(place, crash, Moment::Point { point, passes })
     }
 
     fn arm(&self, place: Place, crash: Crash, moment: Moment) -> bool {
         let mut state = self.state();
-        let life = state.lives.get_mut(&place).filter(|life| life.is_alive);
+        let outlives = matches!(moment, Moment::Point { .. });
+        let life = state.lives.get_mut(&place);
+        let life = life.filter(|life| life.is_alive || outlives);
         life.is_some_and(|life| {
             life.armed = Some(Armed { crash, moment });
             true

@@ -29,7 +29,7 @@ impl SimTarget {
         reached_some(reached, nodes)
     }
 
-    pub(super) fn crash(&self, nodes: &[NodeId], outage: Outage, moment: &Moment) -> Result<(), FaultError> {
+    pub(super) fn crash(&mut self, nodes: &[NodeId], outage: Outage, moment: &Moment) -> Result<(), FaultError> {
         let crash = of(outage);
         let mut reached = false;
         match moment {
@@ -47,7 +47,14 @@ impl SimTarget {
                 let Some(known) = known else {
                     return Err(FaultError(format!("the store has no point {point:?}")));
                 };
-                for &node in nodes {
+                // What a new member passes, such as a snapshot's installation, members pass seldom.
+                let newcomers = if known.is_rare {
+                    self.roster.spares()
+                } else {
+                    Vec::new()
+                };
+                self.armed_newcomers.extend(&newcomers);
+                for &node in nodes.iter().chain(&newcomers) {
                     if self.simulator.crash_at(node, known.name, *passes, crash) {
                         self.lives.expect(node, format!("it crashed at {point}"));
                         reached = true;
@@ -89,5 +96,12 @@ impl SimTarget {
             }
         }
         self.restart(nodes);
+    }
+
+    /// As [`SimTarget::end_of_crash`], for a crash at a point.
+    pub(super) fn end_of_crash_at_point(&mut self, nodes: &[NodeId]) {
+        let newcomers = std::mem::take(&mut self.armed_newcomers);
+        let all: Vec<NodeId> = nodes.iter().copied().chain(newcomers).collect();
+        self.end_of_crash(&all);
     }
 }

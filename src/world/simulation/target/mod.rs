@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tribunal_history::{ClockEffect, DiskEffect, Fault, FaultKind, NodeId};
+use tribunal_history::{ClockEffect, DiskEffect, Fault, FaultKind, Moment, NodeId};
 use tribunal_nemesis::{Effect, FaultError, Target};
 use tribunal_simulation::{Crash, DiskCounters, DiskSettings, LinkCounters, Place, World as Simulator};
 
@@ -39,6 +39,8 @@ pub struct SimTarget {
     disks: BTreeMap<NodeId, DiskSettings>,
     /// How the clocks ran before any fault.
     drifts: BTreeMap<NodeId, i32>,
+    /// Who is no member yet and will crash at a point, if it becomes one in time.
+    armed_newcomers: BTreeSet<NodeId>,
 }
 
 /// A fault in force, and how things stood when it started.
@@ -91,6 +93,7 @@ impl SimTarget {
             links: BTreeMap::new(),
             disks,
             drifts,
+            armed_newcomers: BTreeSet::new(),
         }
     }
 
@@ -334,6 +337,10 @@ impl Target for SimTarget {
             order.end();
         }
         match fault {
+            Fault::Crash {
+                moment: Moment::Point { .. },
+                ..
+            } => self.end_of_crash_at_point(nodes),
             Fault::Kill { .. } | Fault::Crash { .. } => self.end_of_crash(nodes),
             Fault::Pause { .. } => self.resume(nodes),
             Fault::Disk { effect, .. } => {
