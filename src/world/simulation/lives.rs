@@ -223,6 +223,11 @@ impl Lives {
         self.lock().expected.insert(node, detail);
     }
 
+    /// Whether a node is still to end as we told it to.
+    pub(super) fn expects(&self, node: NodeId) -> bool {
+        self.lock().expected.contains_key(&node)
+    }
+
     /// Undoes [`Lives::expect`].
     pub(super) fn expect_no_more(&self, node: NodeId) {
         self.lock().expected.remove(&node);

@@ -62,9 +62,13 @@ struct InForce {
 }
 
 impl InForce {
-    /// Whether a node that goes down stays down while it lasts.
-    fn keeps_down(&self, node: NodeId) -> bool {
+    /// Whether a node that goes down stays down while it lasts. What waits at a point may wait for the next life.
+    fn keeps_down(&self, node: NodeId, lives: &Lives) -> bool {
         let is_of_death = match &self.fault {
+            Fault::Crash {
+                moment: Moment::Point { .. },
+                ..
+            } => !lives.expects(node),
             Fault::Kill { .. } | Fault::Crash { .. } => true,
             Fault::Disk { effect, .. } => disks::may_end_a_node(*effect),
             _ => false,
@@ -167,7 +171,7 @@ impl SimTarget {
     /// Starts those again that are down through us and that nothing keeps down.
     fn restart(&self, nodes: &[NodeId]) {
         for &node in nodes {
-            if self.in_force.iter().any(|active| active.keeps_down(node)) {
+            if self.in_force.iter().any(|active| active.keeps_down(node, &self.lives)) {
                 continue;
             }
             match self.lives.life(node) {
