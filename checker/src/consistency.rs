@@ -23,6 +23,8 @@ pub enum Consistency {
     ReadYourWrites,
     /// What a client writes to a key is newer than what it had read.
     WritesFollowReads,
+    /// Linearizable, but a read that was marked serializable may show any state that there was before it ended.
+    SerializableReads,
     /// Transactions: writes are applied in one order, nothing else.
     ReadUncommitted,
     /// And nobody sees what was aborted, or half of a transaction.
@@ -52,6 +54,9 @@ impl Consistency {
         Self::WritesFollowReads,
     ];
 
+    /// The models of an etcd, whose reads may be marked serializable, stronger before weaker.
+    pub const OF_ETCD: [Self; 2] = [Self::Linearizable, Self::SerializableReads];
+
     /// The models of transactions, weaker before stronger.
     pub const OF_TRANSACTIONS: [Self; 8] = [
         Self::ReadUncommitted,
@@ -65,13 +70,14 @@ impl Consistency {
     ];
 
     /// Every model.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Linearizable,
         Self::Sequential,
         Self::MonotonicReads,
         Self::MonotonicWrites,
         Self::ReadYourWrites,
         Self::WritesFollowReads,
+        Self::SerializableReads,
         Self::ReadUncommitted,
         Self::ReadCommitted,
         Self::SnapshotIsolation,
@@ -91,6 +97,7 @@ impl Consistency {
             Self::MonotonicWrites => "monotonic-writes",
             Self::ReadYourWrites => "read-your-writes",
             Self::WritesFollowReads => "writes-follow-reads",
+            Self::SerializableReads => "serializable-reads",
             Self::ReadUncommitted => "read-uncommitted",
             Self::ReadCommitted => "read-committed",
             Self::SnapshotIsolation => "snapshot-isolation",
@@ -111,6 +118,7 @@ impl Consistency {
             Self::MonotonicWrites => "Monotonic writes, per key",
             Self::ReadYourWrites => "Read your writes, per key",
             Self::WritesFollowReads => "Writes follow reads, per key",
+            Self::SerializableReads => "Linearizable but for serializable reads",
             Self::ReadUncommitted => "Read uncommitted",
             Self::ReadCommitted => "Read committed",
             Self::SnapshotIsolation => "Snapshot isolation",
@@ -151,6 +159,9 @@ impl Consistency {
             Self::MonotonicWrites => "what a client writes to a key is newer than what it had written",
             Self::ReadYourWrites => "what a client reads of a key is not older than what it had written",
             Self::WritesFollowReads => "what a client writes to a key is newer than what it had read",
+            Self::SerializableReads => {
+                "linearizable, but reads marked serializable may show any state of the store before they end"
+            }
             Self::ReadUncommitted => "transactions: writes are applied in one order, nothing else",
             Self::ReadCommitted => "transactions: and nobody sees what was aborted, or half of a transaction",
             Self::SnapshotIsolation => {
@@ -168,13 +179,14 @@ impl Consistency {
     pub fn implies(self, weaker: Self) -> bool {
         use Consistency::{
             Linearizable, MonotonicReads, MonotonicWrites, ReadCommitted, ReadUncommitted, ReadYourWrites, Sequential,
-            Serializable, SnapshotIsolation, StrictSerializable, StrongSessionSerializable,
+            Serializable, SerializableReads, SnapshotIsolation, StrictSerializable, StrongSessionSerializable,
             StrongSessionSnapshotIsolation, StrongSnapshotIsolation, WritesFollowReads,
         };
         let direct: &[Self] = match self {
-            Linearizable => &[Sequential],
+            Linearizable => &[Sequential, SerializableReads],
             Sequential => &[MonotonicReads, MonotonicWrites, ReadYourWrites, WritesFollowReads],
-            MonotonicReads | MonotonicWrites | ReadYourWrites | WritesFollowReads | ReadUncommitted => &[],
+            MonotonicReads | MonotonicWrites | ReadYourWrites | WritesFollowReads | SerializableReads
+            | ReadUncommitted => &[],
             ReadCommitted => &[ReadUncommitted],
             SnapshotIsolation => &[ReadCommitted],
             StrongSessionSnapshotIsolation | Serializable => &[SnapshotIsolation],
@@ -206,7 +218,7 @@ impl Consistency {
         weakest.iter().any(|model| self.implies(*model))
     }
 
-    /// Whether it is weaker than linearizability, and not about transactions.
+    /// Whether it is weaker than linearizability and about any object, by its values.
     pub fn is_weaker(self) -> bool {
         self != Self::Linearizable && Self::OF_OBJECTS.contains(&self)
     }

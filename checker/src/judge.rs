@@ -120,7 +120,8 @@ pub struct Specification {
     pub name: &'static str,
     /// What it says, in one line.
     pub summary: &'static str,
-    /// The model that it is judged by if no other is asked for: the strongest that it knows.
+    /// The model that it is judged by if no other is asked for: the strongest that it knows. An etcd whose reads were marked
+    /// serializable is judged by [`Consistency::SerializableReads`] instead.
     pub consistency: Consistency,
     pub(crate) judge: fn(&[Event], &Options) -> Result<Judgement, JudgeError>,
 }
@@ -190,7 +191,7 @@ pub fn judge_as<S: Recorded>(events: &[Event], options: &Options) -> Result<Judg
     if let Some(model) = options.consistency.filter(|model| model.is_weaker()) {
         return weaker::judge::<S>(model, events, options);
     }
-    only_linearizable(S::NAME, &Consistency::OF_OBJECTS, options)?;
+    only(&Consistency::OF_OBJECTS, S::NAME, options)?;
     let operations = pair(events)?;
     let partitions = partitions::<S>(&operations)?;
     let mut budget = Budget::new(options.steps, options.time, options.memory_bytes);
@@ -258,14 +259,10 @@ pub fn judge_as<S: Recorded>(events: &[Event], options: &Options) -> Result<Judg
     Ok(judgement)
 }
 
-/// Refuses any model but linearizability, and names those that there are.
-pub(crate) fn only_linearizable(
-    specification: &str,
-    known: &[Consistency],
-    options: &Options,
-) -> Result<(), JudgeError> {
-    match options.consistency {
-        None | Some(Consistency::Linearizable) => Ok(()),
+/// Refuses any model but those that are known, and names them.
+pub(crate) fn only(known: &[Consistency], specification: &str, options: &Options) -> Result<(), JudgeError> {
+    match options.consistency.filter(|model| !known.contains(model)) {
+        None => Ok(()),
         Some(other) => Err(JudgeError::NoSuchConsistency {
             specification: specification.to_owned(),
             consistency: other.to_string(),

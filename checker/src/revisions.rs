@@ -5,41 +5,55 @@
 //! store is not linearizable, and the findings say so as for any register. Otherwise the values are linearizable and the
 //! *revision contract* is violated: a revision stands for two changes, goes back in time, was made by nobody, or does not
 //! show what it should.
+//!
+//! Reads that were marked serializable may be old, unless linearizability is asked for: see
+//! [`Consistency::SerializableReads`].
 
 use tribunal_history::operation::pair;
 use tribunal_history::{AnomalyClass, Ending, Event, Finding, Minimised, Operation, Outcome, Value};
 
 use crate::consistency::Consistency;
 use crate::explain::{circumstances, draw};
-use crate::judge::{JudgeError, Judgement, Options, judge_as, only_linearizable, partitions};
+use crate::judge::{JudgeError, Judgement, Options, judge_as, only, partitions};
 use crate::linearizability::witness::{self, Conflict, Verdict};
 use crate::linearizability::{Entry, verify};
 use crate::spec::Recorded;
 use crate::spec::etcd_kv::{EtcdKv, Op, Values, erasable};
+use crate::weaker::serializable_reads::{mark_again, unmarked};
 
-/// Judges `events` as what happened to all keys of one etcd.
+/// Judges `events` as what happened to all keys of one etcd. Where no model is asked for, it is linearizability, or that of
+/// serializable reads if there are such reads.
 pub fn judge(events: &[Event], options: &Options) -> Result<Judgement, JudgeError> {
-    only_linearizable(EtcdKv::NAME, &[Consistency::Linearizable], options)?;
+    only(&Consistency::OF_ETCD, EtcdKv::NAME, options)?;
     let operations = pair(events)?;
     let mut partitions = partitions::<EtcdKv>(&operations)?;
     let entries = partitions.pop().map(|partition| partition.entries).unwrap_or_default();
+    let has_marks = entries.iter().any(|entry| EtcdKv::may_be_stale(&entry.op));
+    let model = options.consistency.unwrap_or(match has_marks {
+        true => Consistency::SerializableReads,
+        false => Consistency::Linearizable,
+    });
+    let options = Options {
+        consistency: None,
+        ..options.clone()
+    };
+    if has_marks && model == Consistency::Linearizable {
+        let mut judgement = judge(&unmarked(events), &options)?;
+        mark_again(&mut judgement.findings, events);
+        return Ok(judgement);
+    }
     let case = Case {
         events,
         operations: &operations,
         entries: &entries,
-        options,
+        options: &options,
     };
-    match witness::decide(&entries, options.owns_store, options.steps.min(SEARCH_STEPS_MAX)) {
-        Verdict::Linearizable(order) => Ok(case.linearizable(&order)),
-        Verdict::Conflict(conflict) => case.conflict(&conflict),
-        Verdict::Unexplained { revision } => case.open(&format!(
-            "revision {revision} was made by nobody in this history; it is a violation if nobody else used the store"
-        )),
-        Verdict::TooHard { steps, revision } => case.open(&format!(
-            "after {steps} steps it is not known who made revision {revision}; raise --check-steps"
-        )),
-        Verdict::NotApplicable => case.without_order(),
+    let mut judgement = case.decide()?;
+    judgement.consistency = model;
+    for finding in &mut judgement.findings {
+        finding.property = model.name().to_owned();
     }
+    Ok(judgement)
 }
 
 /// More than any search that ends takes; a step costs a microsecond or so.
@@ -53,6 +67,21 @@ struct Case<'a> {
 }
 
 impl Case<'_> {
+    fn decide(&self) -> Result<Judgement, JudgeError> {
+        let steps = self.options.steps.min(SEARCH_STEPS_MAX);
+        match witness::decide(self.entries, self.options.owns_store, steps) {
+            Verdict::Linearizable(order) => Ok(self.linearizable(&order)),
+            Verdict::Conflict(conflict) => self.conflict(&conflict),
+            Verdict::Unexplained { revision } => self.open(&format!(
+                "revision {revision} was made by nobody in this history; it is a violation if nobody else used the store"
+            )),
+            Verdict::TooHard { steps, revision } => self.open(&format!(
+                "after {steps} steps it is not known who made revision {revision}; raise --check-steps"
+            )),
+            Verdict::NotApplicable => self.without_order(),
+        }
+    }
+
     fn judgement(&self, outcome: Outcome, detail: &str) -> Judgement {
         let count = |ending| {
             self.operations

@@ -1,7 +1,8 @@
 //! Models weaker than linearizability, for any specification whose operations show their values: sequential consistency
-//! ([`sequential`]) and the four guarantees of a session ([`sessions`]).
+//! ([`sequential`]) and the four guarantees of a session ([`sessions`]). And one for etcd, which is judged by revisions:
+//! [`serializable_reads`].
 //!
-//! All of them need values that are written once. That is looked up in the history; where it does not hold, or where
+//! All but that one need values that are written once. That is looked up in the history; where it does not hold, or where
 //! operations hide their values, the question stays open.
 
 use tribunal_history::operation::pair;
@@ -15,6 +16,7 @@ use crate::spec::Recorded;
 use crate::transactions;
 
 mod sequential;
+pub(crate) mod serializable_reads;
 mod sessions;
 mod values;
 

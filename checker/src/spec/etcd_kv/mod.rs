@@ -23,7 +23,8 @@
 //!
 //! - **Header revisions** of ranges, puts, deletes and txns are trusted; those of lease requests and compactions are local to
 //!   a member and say nothing ([`Spec::witness`]).
-//! - **Serializable** ranges may show any earlier state: see [`Recorded::may_be_stale`](super::Recorded::may_be_stale).
+//! - **Serializable** ranges may show any earlier state: see [`Recorded::may_be_stale`](super::Recorded::may_be_stale), and
+//!   the model [`SerializableReads`](crate::Consistency::SerializableReads).
 //! - **A lease** may expire at any moment after its grant, for ever: all its keys go in one revision, none if it has no keys.
 //!   When that is right is a matter of the lease check.
 //! - **A compaction** changes no state: it only lets reads of older revisions fail.
