@@ -12,11 +12,13 @@
 use tribunal_history::operation::pair;
 use tribunal_history::{AnomalyClass, Ending, Event, Finding, Minimised, Operation, Outcome, Value};
 
+use crate::budget::{Budget, Limit};
 use crate::consistency::Consistency;
 use crate::explain::{circumstances, draw};
 use crate::judge::{JudgeError, Judgement, Options, judge_as, only, partitions};
+use crate::linearizability::rounds::{Decision, decide};
 use crate::linearizability::witness::{self, Conflict, Verdict};
-use crate::linearizability::{Entry, verify};
+use crate::linearizability::{Entry, HardSpot, Partition, verify};
 use crate::spec::Recorded;
 use crate::spec::etcd_kv::{EtcdKv, Op, Values, erasable};
 use crate::weaker::serializable_reads::{mark_again, unmarked};
@@ -54,6 +56,31 @@ pub fn judge(events: &[Event], options: &Options) -> Result<Judgement, JudgeErro
         finding.property = model.name().to_owned();
     }
     Ok(judgement)
+}
+
+/// Decides what [`judge`] would have decided, without a word on why.
+pub(crate) fn decisions(partitions: &[Partition<EtcdKv>], is_exclusive: bool, budget: &mut Budget) -> Vec<Decision> {
+    let mut decided = Vec::with_capacity(partitions.len());
+    for partition in partitions {
+        let unknown = |limit, steps| Decision::Unknown {
+            limit,
+            steps,
+            hard_spot: HardSpot::default(),
+        };
+        budget.spend(partition.entries.len() as u64);
+        let steps = budget.steps_left().min(SEARCH_STEPS_MAX);
+        match witness::decide(&partition.entries, is_exclusive, steps) {
+            Verdict::Linearizable(order) => decided.push(Decision::Linearizable(order)),
+            Verdict::Conflict(_) => decided.push(Decision::NotLinearizable),
+            Verdict::Unexplained { .. } => decided.push(unknown(None, 0)),
+            Verdict::TooHard { steps, .. } => {
+                budget.spend(steps);
+                decided.push(unknown(Some(Limit::Steps), steps));
+            }
+            Verdict::NotApplicable => decided.extend(decide(std::slice::from_ref(partition), budget).decisions),
+        }
+    }
+    decided
 }
 
 /// More than any search that ends takes; a step costs a microsecond or so.

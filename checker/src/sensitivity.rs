@@ -9,6 +9,9 @@
 //!
 //! Each history made so is judged by an engine. It was *caught* if nothing explains it. One that is not caught shows where nobody looked: a
 //! defect there would have gone unnoticed. This says how much a pass is worth, and changes nothing of it.
+//!
+//! An etcd is judged again by its revisions, and answers as much as its clients had recorded. Transactions have defects of
+//! their own: see [`Mutation::OF_TRANSACTIONS`].
 
 use std::collections::BTreeSet;
 
@@ -19,10 +22,14 @@ use crate::budget::Budget;
 use crate::judge::{JudgeError, Options, partitions};
 use crate::linearizability::rounds::{Decision, decide};
 use crate::linearizability::{Entry, Partition};
+use crate::revisions;
 use crate::spec::{
-    CasRegister, Counter, FifoQueue, Kv, MultiRegister, Mutex, Recorded, ReentrantMutex, Register, Set, UniqueIds,
-    UnorderedQueue,
+    CasRegister, Counter, EtcdKv, FifoQueue, Kv, MultiRegister, Mutex, Recorded, ReentrantMutex, Register, Set,
+    UniqueIds, UnorderedQueue,
 };
+use crate::transactions::LIST_APPEND;
+
+mod transactions;
 
 /// A defect that is put in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,11 +40,16 @@ pub enum Mutation {
     LostAcknowledgement,
     /// A change takes effect twice.
     DuplicatedEffect,
+    /// A change that took effect was said to have failed.
+    FalseFailure,
 }
 
 impl Mutation {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::StaleRead, Self::LostAcknowledgement, Self::DuplicatedEffect];
+    /// Those that are put into histories of objects.
+    pub const OF_OBJECTS: [Self; 3] = [Self::StaleRead, Self::LostAcknowledgement, Self::DuplicatedEffect];
+
+    /// Those that are put into histories of transactions, where every element is appended once anyway.
+    pub const OF_TRANSACTIONS: [Self; 3] = [Self::StaleRead, Self::LostAcknowledgement, Self::FalseFailure];
 
     /// In words, of several.
     pub fn title(self) -> &'static str {
@@ -45,6 +57,7 @@ impl Mutation {
             Self::StaleRead => "stale reads",
             Self::LostAcknowledgement => "lost acknowledgements",
             Self::DuplicatedEffect => "duplicated effects",
+            Self::FalseFailure => "false failures",
         }
     }
 }
@@ -62,14 +75,26 @@ pub struct Caught {
     pub undecided: usize,
 }
 
+impl Caught {
+    fn none(mutation: Mutation) -> Self {
+        Self {
+            mutation,
+            tried: 0,
+            caught: 0,
+            undecided: 0,
+        }
+    }
+}
+
 /// What a history could have shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sensitivity {
     /// By kind of defect.
     pub caught: Vec<Caught>,
-    /// Objects.
+    /// Objects; lists, where transactions are on several.
     pub keys: usize,
-    /// Keys that nobody read after the faults were healed; none if the history has no such moment.
+    /// Keys that nobody read after the faults were healed; none if the history has no such moment, and where keys are not
+    /// objects of their own.
     pub unread_after_heal: Option<Vec<String>>,
 }
 
@@ -84,8 +109,12 @@ pub fn sensitivity(
     match specification {
         CasRegister::NAME => of::<CasRegister>(events, each, options),
         Counter::NAME => of::<Counter>(events, each, options),
+        EtcdKv::NAME => of_decided::<EtcdKv>(events, each, options, &|partitions, budget| {
+            revisions::decisions(partitions, options.owns_store, budget)
+        }),
         FifoQueue::NAME => of::<FifoQueue>(events, each, options),
         Kv::NAME => of::<Kv>(events, each, options),
+        LIST_APPEND => transactions::of_lists(events, each, options),
         MultiRegister::NAME => of::<MultiRegister>(events, each, options),
         Mutex::NAME => of::<Mutex>(events, each, options),
         ReentrantMutex::NAME => of::<ReentrantMutex>(events, each, options),
@@ -99,18 +128,32 @@ pub fn sensitivity(
 
 /// The same for a specification of your own.
 pub fn of<S: Recorded>(events: &[Event], each: usize, options: &Options) -> Result<Option<Sensitivity>, JudgeError> {
+    of_decided::<S>(events, each, options, &|partitions, budget| {
+        decide(partitions, budget).decisions
+    })
+}
+
+/// Decides partitions within a budget.
+type Decide<'a, S> = dyn Fn(&[Partition<S>], &mut Budget) -> Vec<Decision> + 'a;
+
+fn of_decided<S: Recorded>(
+    events: &[Event],
+    each: usize,
+    options: &Options,
+    decide: &Decide<'_, S>,
+) -> Result<Option<Sensitivity>, JudgeError> {
     let operations = pair(events)?;
     let partitions = partitions::<S>(&operations)?;
     let mut budget = Budget::new(options.steps, options.time, options.memory_bytes);
     let mut explained: Vec<Explained<'_, S>> = Vec::with_capacity(partitions.len());
-    let decisions = decide(&partitions, &mut budget).decisions;
+    let decisions = decide(&partitions, &mut budget);
     for (partition, decision) in partitions.iter().zip(decisions) {
         match decision {
             Decision::Linearizable(order) => explained.push(Explained { partition, order }),
             _ => return Ok(None),
         }
     }
-    let caught = Mutation::ALL.map(|mutation| tried(&explained, mutation, each, &mut budget));
+    let caught = Mutation::OF_OBJECTS.map(|mutation| tried(&explained, mutation, each, decide, &mut budget));
     let healed = events.iter().find_map(|event| match event {
         Event::Phase(phase) if phase.phase == Phase::Heal => Some(phase.seq),
         _ => None,
@@ -125,7 +168,8 @@ pub fn of<S: Recorded>(events: &[Event], each: usize, options: &Options) -> Resu
         });
         reads.filter_map(|partition| partition.key.as_deref()).collect()
     };
-    let unread_after_heal = healed.map(|healed| {
+    let has_keys = partitions.iter().any(|partition| partition.key.is_some());
+    let unread_after_heal = healed.filter(|_| has_keys).map(|healed| {
         let read = read_after(healed);
         let keys = partitions.iter().filter_map(|partition| partition.key.clone());
         keys.filter(|key| !read.contains(key.as_str())).collect()
@@ -146,13 +190,14 @@ struct Explained<'a, S: Recorded> {
 /// Steps for one history that was made: a few seconds of search at most.
 const STEPS_EACH: u64 = 5_000_000;
 
-fn tried<S: Recorded>(explained: &[Explained<'_, S>], mutation: Mutation, each: usize, budget: &mut Budget) -> Caught {
-    let mut result = Caught {
-        mutation,
-        tried: 0,
-        caught: 0,
-        undecided: 0,
-    };
+fn tried<S: Recorded>(
+    explained: &[Explained<'_, S>],
+    mutation: Mutation,
+    each: usize,
+    decide: &Decide<'_, S>,
+    budget: &mut Budget,
+) -> Caught {
+    let mut result = Caught::none(mutation);
     let total: usize = explained.iter().map(|one| one.order.len()).sum();
     if total == 0 || each == 0 {
         return result;
@@ -180,7 +225,7 @@ fn tried<S: Recorded>(explained: &[Explained<'_, S>], mutation: Mutation, each: 
                 entries,
             }];
             let mut share = budget.share(STEPS_EACH);
-            match decide(&partition, &mut share).decisions.first() {
+            match decide(&partition, &mut share).first() {
                 Some(Decision::NotLinearizable) => result.caught += 1,
                 Some(Decision::Linearizable(_)) => {}
                 Some(Decision::Unknown { .. }) | None => result.undecided += 1,
@@ -222,7 +267,7 @@ impl<S: Recorded> Explained<'_, S> {
                 Mutation::DuplicatedEffect if state != *before && self.entry(place).is_required() => {
                     self.duplicated(place, state.clone())
                 }
-                Mutation::LostAcknowledgement | Mutation::DuplicatedEffect => None,
+                Mutation::LostAcknowledgement | Mutation::DuplicatedEffect | Mutation::FalseFailure => None,
             };
             if let Some(entries) = found {
                 return Some((place, entries));
@@ -231,23 +276,23 @@ impl<S: Recorded> Explained<'_, S> {
         None
     }
 
-    /// A read at `place` answers from before the last change that had ended when it began.
+    /// A read at `place` answers from before the last change that had ended when it began and makes a difference to it.
     fn stale(&self, place: usize, before: &S, after: &S, past: &[S], begin: usize) -> Option<Vec<Entry<S>>> {
         let read = self.entry(place);
         let ret = read.ret.as_ref()?;
         if before != after || !read.is_required() || !S::observes(&read.op, ret) {
             return None;
         }
-        let old = (begin..place).rev().find(|&earlier| {
-            let is_change = past[earlier - begin] != past[earlier + 1 - begin];
-            is_change && self.entry(earlier).precedes(read)
+        // Where keys are one object, the last change may have been to another key.
+        let told = (begin..place).rev().find_map(|earlier| {
+            let old = &past[earlier - begin];
+            if *old == past[earlier + 1 - begin] || !self.entry(earlier).precedes(read) {
+                return None;
+            }
+            let mut state = old.clone();
+            let told = state.answer_as_told(&read.op, ret);
+            (told != *ret && state == *old).then_some(told)
         })?;
-        let mut old = past[old - begin].clone();
-        let unchanged = old.clone();
-        let told = old.invoke(&read.op);
-        if told == *ret || old != unchanged {
-            return None;
-        }
         let mut entries = self.partition.entries.clone();
         entries[self.order[place] as usize].ret = Some(told);
         Some(entries)
@@ -284,10 +329,14 @@ impl<S: Recorded> Explained<'_, S> {
             let entry = &self.partition.entries[at as usize];
             entry.step(&mut state);
             let mut as_told = other.clone();
-            if entry.step(&mut as_told) {
-                other = as_told;
-            } else {
-                entries[at as usize].ret = Some(other.invoke(&entry.op));
+            match &entry.ret {
+                Some(ret) if !entry.step(&mut as_told) => {
+                    entries[at as usize].ret = Some(other.answer_as_told(&entry.op, ret));
+                }
+                Some(_) => other = as_told,
+                None => {
+                    other.invoke(&entry.op);
+                }
             }
         }
         entries

@@ -93,6 +93,21 @@ fn judge(kind: Kind, events: &[Event], options: &Options) -> Result<Judgement, J
     judge_parsed(kind, events, &operations, model, options)
 }
 
+/// Judges operations that stand in place of the recorded ones as transactions over lists.
+pub(crate) fn judge_list_operations(
+    events: &[Event],
+    operations: &[Operation],
+    options: &Options,
+) -> Result<Judgement, JudgeError> {
+    judge_parsed(
+        Kind::Lists,
+        events,
+        operations,
+        Consistency::StrictSerializable,
+        options,
+    )
+}
+
 /// Judges operations that stand for recorded ones as transactions over registers.
 pub(crate) fn judge_operations(
     events: &[Event],

@@ -46,6 +46,7 @@ use tribunal_history::Value;
 use super::{Class, Spec};
 
 mod record;
+mod told;
 mod values;
 
 pub use values::{Values, erasable};

@@ -87,6 +87,10 @@ impl Recorded for EtcdKv {
         Some(Op::End { lease })
     }
 
+    fn answer_as_told(&mut self, op: &Op, recorded: &Ret) -> Ret {
+        self.invoke(op).like(recorded)
+    }
+
     fn label(operation: &Operation) -> String {
         let input = &operation.input;
         let key = input.get("key").map_or_else(String::new, ToString::to_string);
