@@ -174,6 +174,7 @@ fn lists_print_one_name_first_on_each_line() {
                 "monotonic-writes",
                 "read-your-writes",
                 "writes-follow-reads",
+                "serializable-reads",
                 "read-uncommitted",
                 "read-committed",
                 "snapshot-isolation",
