@@ -190,11 +190,11 @@ impl<R: Fn(&SimulatedPlan, &str) -> Option<Tried> + Sync> Shrinker<R> {
         false
     }
 
-    /// Fewer operations by chance, a half of them or fewer at a time, until that has failed often: what one after the
-    /// other cannot be left out may still be left out together, under another seed.
+    /// Fewer operations by chance, a half of them or fewer at a time, and a fault now and then, until that has failed
+    /// often: what cannot be left out one after the other may still be left out together, under another seed.
     pub(super) fn thin(&mut self) {
         let mut failures = 0;
-        while failures < THINNED_IN_VAIN * self.effort && !self.is_over {
+        while failures < THINNED_IN_VAIN && !self.is_over {
             let all = issued(&self.plan, &self.tried);
             if all.len() < 2 {
                 return;
@@ -202,7 +202,11 @@ impl<R: Fn(&SimulatedPlan, &str) -> Option<Tried> + Sync> Shrinker<R> {
             let share = self.dice.random_range(2..=THINNED_BY_MAX);
             let left_out = (all.len() / share).max(1);
             let rest: Vec<&Issued> = all.sample(&mut self.dice, all.len() - left_out).collect();
-            let candidate = self.with_operations(rest.into_iter());
+            let mut candidate = self.with_operations(rest.into_iter());
+            let steps = &mut candidate.schedule.steps;
+            if !steps.is_empty() && self.dice.random_bool(0.5) {
+                steps.remove(self.dice.random_range(0..steps.len()));
+            }
             if self.take_under_some_seed(&candidate) {
                 self.trim();
                 failures = 0;

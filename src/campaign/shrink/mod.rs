@@ -151,7 +151,6 @@ pub fn shrink(
         property,
         runs: 0,
         is_over: false,
-        effort: 1,
         lanes: std::thread::available_parallelism().map_or(1, usize::from),
         dice: ChaCha8Rng::seed_from_u64(plan.seed),
         plan: explicit(plan, first),
@@ -160,6 +159,8 @@ pub fn shrink(
     shrinker.trim();
     shrinker.guess_snapshots();
     shrinker.guess_beginning();
+    let beginning = (shrinker.plan.clone(), shrinker.tried.clone());
+    let mut smallest: Option<(SimulatedPlan, Tried)> = None;
     for _ in 0..ROUNDS_MAX {
         let left = shrinker.size();
         shrinker.guess_snapshots();
@@ -176,8 +177,15 @@ pub fn shrink(
         if shrinker.is_over || (now == left && is_small) {
             break;
         }
-        // What was tried in vain is tried harder.
-        shrinker.effort = if now == left { shrinker.effort + 1 } else { 1 };
+        // Where nothing more can be left out, another way down may lead further.
+        if now == left {
+            shrinker.keep_smallest(&mut smallest);
+            (shrinker.plan, shrinker.tried) = beginning.clone();
+        }
+    }
+    shrinker.keep_smallest(&mut smallest);
+    if let Some(smallest) = smallest {
+        (shrinker.plan, shrinker.tried) = smallest;
     }
     shrinker.trim();
     shrinker.weather();
@@ -200,8 +208,6 @@ struct Shrinker<R> {
     property: String,
     runs: u32,
     is_over: bool,
-    /// How many times as often something is tried by chance.
-    effort: u32,
     /// How many runs are made at a time.
     lanes: usize,
     dice: ChaCha8Rng,
@@ -300,6 +306,21 @@ impl<R: Fn(&SimulatedPlan, &str) -> Option<Tried> + Sync> Shrinker<R> {
 
     fn size(&self) -> Size {
         size(&self.plan, &self.tried)
+    }
+
+    /// Keeps the run that it came to, if that is smaller than what was kept.
+    fn keep_smallest(&self, smallest: &mut Option<(SimulatedPlan, Tried)>) {
+        let cost = |plan: &SimulatedPlan, tried: &Tried| {
+            let Size { faults, operations, .. } = size(plan, tried);
+            let over = faults.saturating_sub(FAULTS_GOAL) + operations.saturating_sub(OPERATIONS_GOAL);
+            (over, faults + operations)
+        };
+        let is_smaller = smallest
+            .as_ref()
+            .is_none_or(|(plan, tried)| cost(&self.plan, &self.tried) < cost(plan, tried));
+        if is_smaller {
+            *smallest = Some((self.plan.clone(), self.tried.clone()));
+        }
     }
 
     fn with_operations<'a>(&self, operations: impl Iterator<Item = &'a Issued>) -> SimulatedPlan {

@@ -345,7 +345,12 @@ impl Target for SimTarget {
                 moment: Moment::Point { .. },
                 ..
             } => self.end_of_crash_at_point(nodes),
-            Fault::Kill { .. } | Fault::Crash { .. } => self.end_of_crash(nodes),
+            Fault::Crash {
+                moment: Moment::Polls { .. },
+                ..
+            } => self.end_of_crash(nodes),
+            // Whoever waits at a point of recovery waits for this.
+            Fault::Kill { .. } | Fault::Crash { .. } => self.restart(nodes),
             Fault::Pause { .. } => self.resume(nodes),
             Fault::Disk { effect, .. } => {
                 self.enforce();
