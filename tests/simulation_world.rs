@@ -160,10 +160,11 @@ fn what_cannot_be_replayed_is_refused_by_name_and_version() {
     fs::write(&path, "{\"format\":\"tribunal-simulation\",\"version\":99}").expect("writes");
     for verb in ["replay", "shrink"] {
         let said = refused(verb);
-        assert!(
-            said.contains("tribunal-simulation has version 99; this program reads version 2"),
-            "{said}"
+        let expected = format!(
+            "tribunal-simulation has version 99; this program reads version {}",
+            SimulatedPlan::VERSION
         );
+        assert!(said.contains(&expected), "{said}");
     }
     fs::write(&path, "{\"format\":\"tribunal-schedule\",\"version\":1}").expect("writes");
     assert!(refused("replay").contains("expected tribunal-simulation, found \"tribunal-schedule\""));

@@ -66,9 +66,9 @@ pub enum Engine {
     Zones,
     /// Prefixes of a list ([`lists`]).
     Lists,
-    /// The depth-first search ([`Wgl`]).
+    /// The depth-first search ([`super::wgl`]).
     DepthFirst,
-    /// The breadth-first search ([`Frontier`]).
+    /// The breadth-first search ([`super::frontier`]).
     BreadthFirst,
 }
 
