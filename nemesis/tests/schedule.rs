@@ -237,7 +237,7 @@ fn a_seed_means_this_schedule_with_everything_on() {
         [
             "1156 +1437 link-slow leader (outbound, 2000 B/s)",
             "1858 +1866 member-replace n1",
-            "2711 +1444 crash-at-point leader (machine, at snapshot.save after 1 passes)",
+            "2711 +1444 crash-at-point leader (reboot, at snapshot.save after 2 passes)",
             "3454 +1202 link-delay n3 (both ways, 30 to 100 ms)",
             "4335 +1866 isolate-outbound n5",
             "4923 +1267 write-error n1 (5 %)",
