@@ -2,8 +2,8 @@
 //!
 //! Every event takes its [`Seq`] and its time under one lock, so that the order of the file, of the memory and
 //! of the numbers is one and the same. [`Recorder::flush`], which a task calls several times a second, appends them to
-//! `history.jsonl` and forgets them: a crash of the tool loses the last moments at most, never the order, and a long
-//! run takes no more memory than a short one. At the end the file is read.
+//! `history.jsonl` and forgets them: a crash of the tool loses the last moments at most, never the order, and to
+//! record a long run takes no more memory than a short one. At the end the file is read.
 
 use std::fs::File;
 use std::io::{self, BufWriter};

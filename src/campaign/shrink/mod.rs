@@ -12,7 +12,11 @@
 //! matter of milliseconds. So a candidate is tried under a few other seeds too: the same plan with other delays, and
 //! with crashes that count less before they come.
 //!
-//! Left out: fewer nodes, and moving faults in time. The result is small and not the smallest there is.
+//! Where nothing more can be left out and much is left, it begins again and goes another way, as chance has it; the
+//! smallest of what it came to is the result.
+//!
+//! Left out: fewer nodes, and faults at other times, but for pauses between them that are made shorter. The result is small
+//! and not the smallest there is.
 
 use std::collections::BTreeMap;
 
@@ -28,7 +32,7 @@ use crate::world::simulation::swarm::calm;
 mod guess;
 mod issued;
 
-/// Everything is gone through so often at most, as long as it helps and there is time.
+/// Everything is gone through so often at most, as long as there is time.
 const ROUNDS_MAX: u32 = 40;
 
 /// So few operations and faults can be read; more than that are worth many runs.
