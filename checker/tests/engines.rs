@@ -1,7 +1,7 @@
 //! Every engine and every specification answers to trying every order.
 //!
 //! `cargo test --release -p tribunal-checker --test engines` tries a hundred thousand small histories of each; more where
-//! `TRIBUNAL_DIFFERENTIAL` names another number. Besides, valid histories are changed in one place, and judged as the slow
+//! `TRIBUNAL_DIFFERENTIAL` names another number, and others of them for each `TRIBUNAL_DIFFERENTIAL_SLICE`. Besides, valid histories are changed in one place, and judged as the slow
 //! twin says.
 
 #[path = "support/small.rs"]
@@ -21,6 +21,16 @@ use tribunal_checker::spec::{
     unique_ids, unordered_queue,
 };
 use tribunal_history::Value;
+
+/// Where the histories of a kind begin: at the kind's own number, and far from there for each slice of a long test that
+/// `TRIBUNAL_DIFFERENTIAL_SLICE` names.
+fn first(kind: u64) -> Draw {
+    let slice = std::env::var("TRIBUNAL_DIFFERENTIAL_SLICE");
+    let slice = slice.map_or(0_u64, |slice| {
+        slice.parse().expect("TRIBUNAL_DIFFERENTIAL_SLICE is a number")
+    });
+    Draw::new(kind | (slice << 32))
+}
 
 /// What a search says, in small steps, with its certificate checked.
 fn searched<S: Spec>(entries: &[Entry<S>], mut search: impl Search) -> bool {
@@ -101,8 +111,8 @@ impl Tally {
 }
 
 /// Judges histories of a specification, and each legal one again with one thing changed.
-fn against_every_order<S: Spec + std::fmt::Debug>(seed: u64, mut op: impl FnMut(&mut Draw, usize) -> S::Op) -> Tally {
-    let mut draw = Draw::new(seed);
+fn against_every_order<S: Spec + std::fmt::Debug>(kind: u64, mut op: impl FnMut(&mut Draw, usize) -> S::Op) -> Tally {
+    let mut draw = first(kind);
     let mut tally = Tally::default();
     for _ in 0..rounds() {
         let odds = Odds::any(&mut draw);
@@ -361,7 +371,7 @@ fn recorded(draw: &mut Draw, entries: &mut [Entry<EtcdKv>]) {
 
 #[test]
 fn revisions() {
-    let mut draw = Draw::new(13);
+    let mut draw = first(13);
     let (mut decided, mut legal, mut left) = (0, 0, 0);
     for round in 0..rounds() {
         let odds = Odds {

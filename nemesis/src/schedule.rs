@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use rand::RngExt as _;
 use rand::seq::{IndexedRandom as _, SliceRandom as _};
-use tribunal_history::{Fault, FaultKind, Schedule, Select, Step};
+use tribunal_history::{Fault, FaultKind, Moment, Schedule, Select, Step};
 
 use crate::aim::aim;
 use crate::climb::Climb;
@@ -185,7 +185,11 @@ fn time(plan: &Plan, fault: &Fault, label: u32, interval: u64) -> (u64, u64) {
     let rng = &mut plan.rng(label, Aspect::Time);
     let share = |percent: u64| interval.saturating_mul(percent) / 100;
     let delay = rng.random_range(0..=share(DELAY_PERCENT_MAX));
-    let is_death = matches!(fault, Fault::Kill { .. } | Fault::Crash { .. });
+    // What waits at a point waits while all are up.
+    let is_death = match fault {
+        Fault::Crash { moment, .. } => !matches!(moment, Moment::Point { .. }),
+        other => matches!(other, Fault::Kill { .. }),
+    };
     let no_majority = is_death && matches!(fault.select(), Select::Majority { .. } | Select::All);
     let lasts = if no_majority { OUTAGE_PERCENT } else { LASTS_PERCENT };
     let drawn = rng.random_range(share(*lasts.start())..=share(*lasts.end()));

@@ -195,7 +195,11 @@ impl Plan {
                 |points: &mut dyn Iterator<Item = &points::Point>| points.map(|point| point.name.to_owned()).collect();
             drawn.points = named(&mut points::ALL.iter());
             drawn.rare_points = named(&mut points::ALL.iter().filter(|point| point.is_rare));
-            return tribunal_nemesis::draw(&drawn);
+            let faults = tribunal_nemesis::draw(&drawn);
+            if !self.kinds.contains(&FaultKind::Compact) {
+                return faults;
+            }
+            return tribunal_nemesis::together([faults, swarm::upkeep(self.seed, self.time_limit)]);
         }
         // Members change under the other faults, not by turns with them.
         let (changes, others): (BTreeSet<FaultKind>, BTreeSet<FaultKind>) =

@@ -24,6 +24,8 @@ pub struct Point {
     pub lingers: bool,
     /// Whether a node passes it less than about once in a minute, so that whoever waits for that must look for it.
     pub is_rare: bool,
+    /// Whether only a life that begins passes it. Who waits for that must end the life before.
+    pub is_of_recovery: bool,
     /// What a crash there leaves.
     pub leaves: &'static str,
 }
@@ -32,6 +34,13 @@ impl Point {
     const fn rare(self) -> Self {
         Self { is_rare: true, ..self }
     }
+
+    const fn of_recovery(self) -> Self {
+        Self {
+            is_of_recovery: true,
+            ..self
+        }
+    }
 }
 
 const fn point(name: &'static str, leaves: &'static str) -> Point {
@@ -39,6 +48,7 @@ const fn point(name: &'static str, leaves: &'static str) -> Point {
         name,
         lingers: false,
         is_rare: false,
+        is_of_recovery: false,
         leaves,
     }
 }
@@ -48,6 +58,7 @@ const fn lingering(name: &'static str, leaves: &'static str) -> Point {
         name,
         lingers: true,
         is_rare: false,
+        is_of_recovery: false,
         leaves,
     }
 }
@@ -110,7 +121,8 @@ pub const RECOVERY_BEFORE_REPAIR: Point = point(
     "wal.recovery.before-repair",
     "a cut batch that the next recovery must judge again",
 )
-.rare();
+.rare()
+.of_recovery();
 /// A snapshot's file is written and not synced.
 pub const SNAPSHOT_SAVE_BEFORE_SYNC: Point = lingering("snapshot.save.before-sync", "an unfinished file");
 /// A snapshot's file is durable under its provisional name.

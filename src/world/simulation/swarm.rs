@@ -9,16 +9,23 @@ use std::time::Duration;
 use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
 use tribunal_env::{Env as _, Purpose, Stream, seeded};
-use tribunal_history::{FaultKind, NodeId, Weather};
+use tribunal_history::{Fault, FaultKind, NodeId, Schedule, Select, Step, Weather};
 use tribunal_simulation::{Buggify, Delay, DiskSettings, LinkSettings, Place, SimEnv, World as Simulator};
-use tribunal_store::consensus::ENTRIES_KEPT;
 use tribunal_store::wal;
 use tribunal_workload::Mix;
 
 use super::ABILITIES;
 
-/// Entries between snapshots where none are wanted, as in real nodes.
-const SNAPSHOT_COUNT: u64 = 100_000;
+/// Entries between snapshots where a seed draws no fewer, and how many of them a snapshot leaves in the log: more than a
+/// run of a minute makes, and few enough that an hour's log does not stay in memory.
+const SNAPSHOT_COUNT: u64 = 5_000;
+const ENTRIES_KEPT: u64 = 1_000;
+
+/// Between two compactions of a long run; Kubernetes compacts its etcd as often (`--etcd-compaction-interval`).
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(300);
+
+/// Revisions that such a compaction keeps.
+const UPKEEP_KEEPS: u64 = 5_000;
 
 /// What a seed draws of the cluster and its clients, where nothing is given by hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,6 +133,26 @@ pub fn faults(seed: u64, possible: &BTreeSet<FaultKind>) -> Faults {
         kinds: possible.iter().copied().filter(is_on).collect(),
         tracks: rng(seed, Aspect::Tracks).random_range(1..=3),
         interval: Duration::from_millis(rng(seed, Aspect::Interval).random_range(1_500..=5_000)),
+    }
+}
+
+/// What is done for a cluster that runs for long, whatever faults its seed draws: its revisions are compacted, or those
+/// of an hour would all stay in memory. A run of a few minutes has none of it.
+pub fn upkeep(seed: u64, time_limit: Duration) -> Schedule {
+    let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let compaction = |number: u32| Step {
+        at_ms: millis(UPKEEP_INTERVAL.saturating_mul(number)),
+        duration_ms: 1_000,
+        fault: Fault::Compact {
+            select: Select::Leader { otherwise: NodeId(0) },
+            keep: UPKEEP_KEEPS,
+        },
+    };
+    let is_within = |step: &Step| step.at_ms.saturating_add(2 * step.duration_ms) < millis(time_limit);
+    Schedule {
+        seed,
+        steps: (1..).map(compaction).take_while(is_within).collect(),
+        not_tried: Vec::new(),
     }
 }
 

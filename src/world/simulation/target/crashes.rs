@@ -60,14 +60,37 @@ impl SimTarget {
                         reached = true;
                     }
                 }
+                if known.is_of_recovery {
+                    self.recover(nodes);
+                }
             }
         }
         reached_some(reached, nodes)
     }
 
-    /// All nodes that it hit are down; for a crash that waits for its moment one of them is enough.
+    /// Power fails and comes back, so that nodes pass what only recovery passes, on a disk that recovery has work with.
+    fn recover(&self, nodes: &[NodeId]) {
+        for &node in nodes {
+            self.lives.crash(
+                node,
+                Crash::MACHINE,
+                "its power was cut, to fail again while it recovers",
+            );
+        }
+        self.restart(nodes);
+    }
+
+    /// All nodes that it hit are down; of a crash that waits for its moment one is enough. Of one that waits at a point,
+    /// those that others have brought down meanwhile do not count: it still waits at them.
     pub(super) fn crash_effect(&self, active: &InForce) -> Effect {
-        let is_down = |node: &&NodeId| !self.simulator.is_up(**node);
+        let is_at_point = matches!(
+            active.fault,
+            Fault::Crash {
+                moment: Moment::Point { .. },
+                ..
+            }
+        );
+        let is_down = |node: &&NodeId| !self.simulator.is_up(**node) && !(is_at_point && self.lives.expects(**node));
         let down: Vec<NodeId> = active.nodes.iter().filter(is_down).copied().collect();
         let is_enough = match &active.fault {
             Fault::Crash {
