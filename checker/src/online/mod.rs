@@ -2,9 +2,10 @@
 //!
 //! What cannot be explained so far can never be explained by what comes later, so nothing is waited for. [`Zones`] follows
 //! registers whose values are all different, key by key, in memory for what is open, what is live and what is in doubt for
-//! good, however long the history is. Where its precondition breaks, which it verifies, it follows a key no further and says so; such a
-//! key is a matter of [`judge`](crate::judge()) at the end. It never says *violated* where the engines behind that say
-//! *holds*, nor the other way round.
+//! good, however long the history is. Where values repeat, since keys are deleted, it follows a key in the order of the store's
+//! revisions, if the answers carry them. Where neither explains a key it follows it no further and says so; such a key is a
+//! matter of [`judge`](crate::judge()) at the end. It never says *violated* where the engines behind that say *holds*, nor the
+//! other way round.
 //!
 //! ```
 //! use tribunal_checker::online::{Follow, Zones};
@@ -31,6 +32,7 @@ use crate::judge::JudgeError;
 use crate::spec::{CasRegister, Recorded, Register};
 
 mod key;
+mod order;
 mod zones;
 
 pub use zones::Zones;
@@ -106,9 +108,10 @@ pub struct Followed {
     pub reads: u64,
     /// Objects.
     pub keys: usize,
-    /// Objects that could not be followed to the end: values repeat, or what an operation does to a value is not known.
+    /// Objects that could not be followed to the end: values repeat, or what an operation does to a value is not known, and
+    /// revisions do not tell the order either. Counted as if the history ended here, so that what is open is in doubt.
     pub given_up: usize,
-    /// Values that are remembered now.
+    /// Values that are remembered now, and operations that wait for their place in the order of revisions or are in doubt.
     pub remembered: usize,
     /// The most that were remembered at one time of those that were looked at.
     pub remembered_max: usize,

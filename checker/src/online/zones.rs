@@ -1,4 +1,7 @@
-//! Follows registers whose values are all different.
+//! Follows registers whose values are all different, and those whose answers carry the store's revisions.
+//!
+//! A key is followed in both ways as long as both can follow it, since nobody knows at its beginning whether a value will
+//! repeat. Where either explains everything, the key holds; only zones know a violation.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasherDefault;
@@ -7,16 +10,17 @@ use tribunal_history::operation::PairError;
 use tribunal_history::{Completion, Ending, Event, Invocation, Operation, ProcessId, Seq, Value};
 
 use super::key::{Key, Mix, Stop};
+use super::order::{GivenUp, Order};
 use super::{Follow, Followed, Reason, Violation};
 use crate::judge::JudgeError;
 use crate::spec::{Class, Recorded};
 
 /// Follows all keys of a history of the specification `S`.
-pub struct Zones<S> {
+pub struct Zones<S: Recorded> {
     names: HashMap<Box<str>, usize, BuildHasherDefault<Mix>>,
     /// The place of the only object, where operations name no key.
     only: Option<usize>,
-    objects: Vec<Object>,
+    objects: Vec<Object<S>>,
     open: HashMap<ProcessId, Open, BuildHasherDefault<Mix>>,
     /// Operations that are open, and places where one was.
     operations: Vec<Operation>,
@@ -25,10 +29,9 @@ pub struct Zones<S> {
     calls: Calls,
     previous: Option<Seq>,
     followed: Followed,
-    specification: std::marker::PhantomData<fn() -> S>,
 }
 
-impl<S> Default for Zones<S> {
+impl<S: Recorded> Default for Zones<S> {
     fn default() -> Self {
         Self {
             names: HashMap::default(),
@@ -40,16 +43,34 @@ impl<S> Default for Zones<S> {
             calls: Calls::default(),
             previous: None,
             followed: Followed::default(),
-            specification: std::marker::PhantomData,
         }
     }
 }
 
-/// One object.
-enum Object {
-    Followed(Box<Key>),
-    GivenUp,
-    Violated,
+/// One object, and the ways in which it is followed still.
+struct Object<S: Recorded> {
+    /// As a register whose values are all different.
+    zones: Option<Box<Key>>,
+    /// By revisions.
+    order: Option<Box<Order<S>>>,
+}
+
+impl<S: Recorded> Object<S> {
+    fn new() -> Self {
+        Self {
+            zones: Some(Box::new(Key::new(S::default().value()))),
+            order: Some(Box::default()),
+        }
+    }
+
+    fn remembered(&self) -> usize {
+        let zones = self.zones.as_ref().map_or(0, |zones| zones.remembered());
+        zones + self.order.as_ref().map_or(0, |order| order.remembered())
+    }
+
+    fn is_followed(&self) -> bool {
+        self.zones.is_some() || self.order.is_some()
+    }
 }
 
 /// An operation that has begun.
@@ -107,8 +128,7 @@ impl<S: Recorded> Zones<S> {
         };
         known.unwrap_or_else(|| {
             let place = self.objects.len();
-            self.objects
-                .push(Object::Followed(Box::new(Key::new(S::default().value()))));
+            self.objects.push(Object::new());
             self.followed.keys += 1;
             self.followed.remembered += 1;
             match key {
@@ -157,11 +177,10 @@ impl<S: Recorded> Zones<S> {
         let may_follow = S::may_follow(operation).is_some();
         let object = self.object(S::partition(&op));
         let (mut from, mut to) = (None, None);
-        if let Object::Followed(key) = &mut self.objects[object] {
-            let before = key.remembered();
-            let class = S::class(&op, None);
-            let is_other = S::may_be_stale(&op) || may_follow;
-            let asked = match class {
+        let is_other = S::may_be_stale(&op) || may_follow;
+        if let Some(key) = &mut self.objects[object].zones {
+            let before_asked = key.remembered();
+            let asked = match S::class(&op, None) {
                 _ if is_other => Err(Stop::GivenUp),
                 Class::Read(_) => Ok(()),
                 Class::Write(value) => {
@@ -177,10 +196,15 @@ impl<S: Recorded> Zones<S> {
                 }
                 Class::Differs(_) | Class::Grow(_) | Class::Opaque => Err(Stop::GivenUp),
             };
-            self.followed.remembered += key.remembered() - before;
+            self.followed.remembered += key.remembered() - before_asked;
             if asked.is_err() {
-                self.stop(object, Object::GivenUp);
+                self.leave_zones(object);
             }
+        }
+        match &mut self.objects[object].order {
+            Some(_) if is_other => self.leave_order(object),
+            Some(order) => order.called(moment(seq), op),
+            None => {}
         }
         let number = self.calls.begin(moment(seq));
         let open = Open {
@@ -206,15 +230,9 @@ impl<S: Recorded> Zones<S> {
         std::mem::swap(&mut operation.output, &mut completion.output);
         (operation.revision, operation.term, operation.member) =
             (completion.revision, completion.term, completion.member);
-        let stopped = self.judge(&open, ending, moment(seq))?;
-        let violation = match stopped {
+        let violation = match self.judge(&open, ending, moment(seq))? {
             Ok(()) => None,
-            Err(Stop::GivenUp) => {
-                self.stop(open.object, Object::GivenUp);
-                None
-            }
-            Err(Stop::Violated(reason)) => {
-                self.stop(open.object, Object::Violated);
+            Err(reason) => {
                 let (op, _) = S::parse(&self.operations[open.place])?;
                 Some(Violation {
                     seq,
@@ -230,61 +248,102 @@ impl<S: Recorded> Zones<S> {
     }
 
     /// What the end of an operation says.
-    fn judge(&mut self, open: &Open, ending: Ending, now: u64) -> Result<Result<(), Stop>, JudgeError> {
+    fn judge(&mut self, open: &Open, ending: Ending, now: u64) -> Result<Result<(), Reason>, JudgeError> {
         // Read even where nothing is followed: a malformed operation is a mistake all the same.
         let operation = &self.operations[open.place];
         let (op, ret) = S::parse(operation)?;
         if ending == Ending::Ok && ret.as_ref().is_some_and(|ret| S::observes(&op, ret)) {
             self.followed.reads += 1;
         }
+        let (call, revision) = (moment(operation.invoked), operation.revision);
         let watermark = self.calls.watermark(now);
-        let Object::Followed(key) = &mut self.objects[open.object] else {
+        let object = &mut self.objects[open.object];
+        if !object.is_followed() {
             return Ok(Ok(()));
-        };
-        let before = key.remembered();
-        let call = moment(operation.invoked);
-        let result = match ending {
-            Ending::Info => Ok(()),
-            Ending::Fail => match &open.to {
-                Some(to) => key.withdrawn(call, to),
-                None => Ok(()),
-            },
-            Ending::Ok => match S::class(&op, ret.as_ref()) {
-                Class::Read(Some(value)) => {
-                    // It may have made something, and did not.
-                    let withdrawn = open.to.as_ref().map_or(Ok(()), |to| key.withdrawn(call, to));
-                    match (&open.from, &open.to) {
-                        (Some(from), Some(to)) if *from == value && from == to => Err(Stop::GivenUp),
-                        (Some(from), _) if *from == value => Err(Stop::Violated(Reason::Contradiction)),
-                        _ => withdrawn.and_then(|()| key.seen(call, now, &value)),
-                    }
-                }
-                Class::Write(value) if open.to.as_ref() == Some(&value) && open.from.is_none() => {
-                    key.made(call, now, &value)
-                }
-                Class::Update { from, to } if open.to.as_ref() == Some(&to) && open.from.as_ref() == Some(&from) => {
-                    key.made(call, now, &to)
-                }
-                // It did something else than was known when it began, or nothing that is known.
-                _ => Err(Stop::GivenUp),
-            },
-        };
-        key.sweep(watermark);
-        let after = key.remembered();
+        }
+        let before = object.remembered();
+        let by_zones = object.zones.as_mut().map_or(Ok(()), |key| {
+            let result = zones_end(key, open, ending, &S::class(&op, ret.as_ref()), (call, now));
+            key.sweep(watermark);
+            result
+        });
+        let by_order = object.order.as_mut().map_or(Ok(()), |order| match (ending, ret) {
+            (Ending::Ok, Some(ret)) => order.answered(call, ret, revision),
+            (Ending::Ok, None) => Err(GivenUp),
+            (Ending::Fail, _) => order.failed(call),
+            (Ending::Info, _) => order.doubted(call),
+        });
+        let after = object.remembered();
         self.followed.remembered = self.followed.remembered + after - before;
         self.followed.remembered_max = self.followed.remembered_max.max(self.followed.remembered);
-        Ok(result)
+        match by_zones {
+            Err(Stop::Violated(reason)) => {
+                self.followed.remembered -= after;
+                let object = &mut self.objects[open.object];
+                (object.zones, object.order) = (None, None);
+                return Ok(Err(reason));
+            }
+            Err(Stop::GivenUp) => self.leave_zones(open.object),
+            Ok(()) => {}
+        }
+        if by_order.is_err() {
+            self.leave_order(open.object);
+        }
+        Ok(Ok(()))
     }
 
-    fn stop(&mut self, object: usize, as_what: Object) {
-        self.followed.given_up += usize::from(matches!(as_what, Object::GivenUp));
-        if let Object::Followed(key) = std::mem::replace(&mut self.objects[object], as_what) {
-            self.followed.remembered -= key.remembered();
+    /// Follows an object no further as one whose values are all different.
+    fn leave_zones(&mut self, object: usize) {
+        let object = &mut self.objects[object];
+        if let Some(zones) = object.zones.take() {
+            self.followed.remembered -= zones.remembered();
+            self.followed.given_up += usize::from(!object.is_followed());
+        }
+    }
+
+    /// Follows an object no further by revisions.
+    fn leave_order(&mut self, object: usize) {
+        let object = &mut self.objects[object];
+        if let Some(order) = object.order.take() {
+            self.followed.remembered -= order.remembered();
+            self.followed.given_up += usize::from(!object.is_followed());
         }
     }
 }
 
-impl<S: Recorded> Follow for Zones<S> {
+/// What the end of an operation says to the zones of its key. `moments` are those of its call and of now.
+fn zones_end(key: &mut Key, open: &Open, ending: Ending, class: &Class, moments: (u64, u64)) -> Result<(), Stop> {
+    let (call, now) = moments;
+    match (ending, class) {
+        (Ending::Info, _) => Ok(()),
+        (Ending::Fail, _) => open.to.as_ref().map_or(Ok(()), |to| key.withdrawn(call, to)),
+        (Ending::Ok, Class::Read(Some(value))) => {
+            // It may have made something, and did not.
+            let withdrawn = open.to.as_ref().map_or(Ok(()), |to| key.withdrawn(call, to));
+            match (&open.from, &open.to) {
+                (Some(from), Some(to)) if from == value && from == to => Err(Stop::GivenUp),
+                (Some(from), _) if from == value => Err(Stop::Violated(Reason::Contradiction)),
+                _ => withdrawn.and_then(|()| key.seen(call, now, value)),
+            }
+        }
+        (Ending::Ok, Class::Write(value)) if open.to.as_ref() == Some(value) && open.from.is_none() => {
+            key.made(call, now, value)
+        }
+        (Ending::Ok, Class::Update { from, to })
+            if open.to.as_ref() == Some(to) && open.from.as_ref() == Some(from) =>
+        {
+            key.made(call, now, to)
+        }
+        // It did something else than was known when it began, or nothing that is known.
+        (Ending::Ok, _) => Err(Stop::GivenUp),
+    }
+}
+
+impl<S: Recorded + Send> Follow for Zones<S>
+where
+    S::Op: Send,
+    S::Ret: Send,
+{
     fn event(&mut self, event: &mut Event) -> Result<Option<Violation>, JudgeError> {
         let seq = event.seq();
         if let Some(previous) = self.previous.filter(|previous| *previous >= seq) {
@@ -301,6 +360,12 @@ impl<S: Recorded> Follow for Zones<S> {
     }
 
     fn followed(&self) -> Followed {
-        self.followed
+        let by_order = self.objects.iter().filter(|object| object.zones.is_none());
+        // What still waits for its place is settled as if nothing came any more.
+        let unsettled = by_order.filter(|object| object.order.as_ref().is_some_and(|order| !order.would_hold()));
+        Followed {
+            given_up: self.followed.given_up + unsettled.count(),
+            ..self.followed
+        }
     }
 }
