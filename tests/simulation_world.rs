@@ -209,3 +209,29 @@ fn members_come_and_go() {
         assert!(summary.counters[name] > 0, "{name}: {:?}", summary.counters);
     }
 }
+
+/// Only recovery passes the point at which a cut log is mended, and only where a crash has cut one: power fails, and fails
+/// again in the middle of that. Should draws change, another seed will do.
+#[test]
+fn power_fails_again_while_a_cut_log_is_mended() {
+    let runs = tempfile::tempdir().expect("a folder");
+    let output = tribunal(&[
+        "simulate",
+        "--seeds=9..9",
+        "--nodes=3",
+        "--time-limit=15s",
+        "--nemesis=crash-at-point",
+        "--nemesis-interval=1s",
+        "--value-bytes=8000",
+        "--json",
+        &format!("--runs-dir={}", runs.path().display()),
+    ]);
+    let summary = SweepSummary::from_json(&String::from_utf8_lossy(&output.stdout)).expect("one JSON object");
+    assert!(
+        summary.failing.is_empty() && summary.undecided.is_empty(),
+        "{}",
+        text(&output)
+    );
+    let counter = "crashes-at-wal.recovery.before-repair";
+    assert!(summary.counters[counter] > 0, "{:?}", summary.counters);
+}

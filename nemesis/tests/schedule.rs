@@ -133,6 +133,23 @@ fn a_single_node_is_killed_and_paused_and_its_isolations_are_not_tried() {
     }
 }
 
+/// A crash that waits at a point waits while all are up, so it is no outage, even if it waits at all of them.
+#[test]
+fn a_crash_at_a_point_has_as_much_time_on_all_nodes_as_on_one() {
+    let mut on_all = 0;
+    for seed in 0..50 {
+        let plan = everything(seed, 3, 60);
+        let interval = u64::try_from(plan.interval().as_millis()).expect("a short time");
+        for step in draw(&plan).steps {
+            if step.fault.kind() == FaultKind::CrashAtPoint {
+                assert!(2 * step.duration_ms >= interval, "seed {seed}: {step:?}");
+                on_all += u32::from(step.fault.select() == &Select::All);
+            }
+        }
+    }
+    assert!(on_all > 10, "{on_all}");
+}
+
 #[test]
 fn the_first_isolation_is_the_leaders_and_outlasts_its_election() {
     for seed in 0..100 {

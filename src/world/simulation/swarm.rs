@@ -21,11 +21,11 @@ use super::ABILITIES;
 const SNAPSHOT_COUNT: u64 = 5_000;
 const ENTRIES_KEPT: u64 = 1_000;
 
-/// Between two compactions of a long run; Kubernetes compacts its etcd as often (`--etcd-compaction-interval`).
-const UPKEEP_INTERVAL: Duration = Duration::from_secs(300);
+/// Between two compactions of a long run. Kubernetes compacts its etcd every five minutes, of a load that is far smaller.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(120);
 
 /// Revisions that such a compaction keeps.
-const UPKEEP_KEEPS: u64 = 5_000;
+const UPKEEP_KEEPS: u64 = 100;
 
 /// What a seed draws of the cluster and its clients, where nothing is given by hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,14 +137,14 @@ pub fn faults(seed: u64, possible: &BTreeSet<FaultKind>) -> Faults {
 }
 
 /// What is done for a cluster that runs for long, whatever faults its seed draws: its revisions are compacted, or those
-/// of an hour would all stay in memory. A run of a few minutes has none of it.
+/// of an hour would all stay in memory. A run of a minute has none of it.
 pub fn upkeep(seed: u64, time_limit: Duration) -> Schedule {
     let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     let compaction = |number: u32| Step {
         at_ms: millis(UPKEEP_INTERVAL.saturating_mul(number)),
         duration_ms: 1_000,
         fault: Fault::Compact {
-            select: Select::Leader { otherwise: NodeId(0) },
+            select: Select::Leader { otherwise: NodeId(1) },
             keep: UPKEEP_KEEPS,
         },
     };
