@@ -12,7 +12,7 @@
 //!
 //! Left out: predicates, so of G2 there is only G2-item; deletes; registers in which a value is written twice.
 
-use tribunal_history::operation::pair;
+use tribunal_history::operation::pair_without_values;
 use tribunal_history::{AnomalyClass, DrawnOperation, Ending, Event, Finding, Minimised, Operation, Outcome, Value};
 
 use crate::consistency::Consistency;
@@ -34,7 +34,7 @@ use direct::{Direct, Directs, told};
 use graph::{Builder, Graph};
 use lists::Lists;
 use nodes::Nodes;
-use parse::{Kind, Parsed, Step, elements};
+use parse::{Kind, Parsed, Step, Values, elements};
 use registers::Registers;
 use words::Records;
 
@@ -81,7 +81,7 @@ pub fn recognise(events: &[Event]) -> Option<&'static str> {
 }
 
 fn judge(kind: Kind, events: &[Event], options: &Options) -> Result<Judgement, JudgeError> {
-    let operations = pair(events)?;
+    let operations = pair_without_values(events)?;
     let model = options.consistency.unwrap_or(Consistency::StrictSerializable);
     if !model.is_of_transactions() {
         return Err(JudgeError::NoSuchConsistency {
@@ -90,7 +90,8 @@ fn judge(kind: Kind, events: &[Event], options: &Options) -> Result<Judgement, J
             known: Consistency::OF_TRANSACTIONS.map(Consistency::name).join(", "),
         });
     }
-    judge_parsed(kind, events, &operations, model, options)
+    let values = Values::in_events(events, &operations);
+    judge_parsed(kind, events, (&operations, &values), model, options)
 }
 
 /// Judges operations that stand in place of the recorded ones as transactions over lists.
@@ -102,7 +103,7 @@ pub(crate) fn judge_list_operations(
     judge_parsed(
         Kind::Lists,
         events,
-        operations,
+        (operations, &Values::of(operations)),
         Consistency::StrictSerializable,
         options,
     )
@@ -115,22 +116,24 @@ pub(crate) fn judge_operations(
     model: Consistency,
     options: &Options,
 ) -> Result<Judgement, JudgeError> {
-    judge_parsed(Kind::Registers, events, operations, model, options)
+    let values = Values::of(operations);
+    judge_parsed(Kind::Registers, events, (operations, &values), model, options)
 }
 
 fn judge_parsed(
     kind: Kind,
     events: &[Event],
-    operations: &[Operation],
+    (operations, values): (&[Operation], &[Values<'_>]),
     model: Consistency,
     options: &Options,
 ) -> Result<Judgement, JudgeError> {
-    let parsed = Parsed::read(kind, operations)?;
+    let parsed = Parsed::read(kind, operations, values)?;
     let mut directs = Directs::new(options.findings_max);
     let case = Case {
         kind,
         events,
         operations,
+        values,
         parsed: &parsed,
         model,
         options,
@@ -158,6 +161,8 @@ struct Case<'a, 'p> {
     kind: Kind,
     events: &'p [Event],
     operations: &'a [Operation],
+    /// What the operations were asked and answered: they may have been paired without.
+    values: &'p [Values<'a>],
     parsed: &'p Parsed<'a>,
     model: Consistency,
     options: &'p Options,
@@ -439,13 +444,13 @@ impl<'a> Case<'a, '_> {
     }
 
     fn draw(&self, place: u32) -> DrawnOperation {
-        let operation = &self.operations[place as usize];
+        let (operation, values) = (&self.operations[place as usize], self.values[place as usize]);
         DrawnOperation {
             process: operation.process,
             node: operation.node,
             function: operation.function.clone(),
-            input: operation.input.clone(),
-            output: operation.output.clone(),
+            input: values.input.clone(),
+            output: values.output.clone(),
             label: self.label(place),
             ending: operation.ending,
             cause: operation.cause.clone(),

@@ -7,7 +7,7 @@
 use std::cell::Cell;
 use std::collections::HashMap;
 
-use tribunal_history::{Ending, Operation, Seq, Value};
+use tribunal_history::{Ending, Event, Operation, Seq, Value};
 
 use crate::spec::ParseOperation;
 
@@ -34,6 +34,46 @@ impl Kind {
             Self::Lists => "append",
             Self::Registers => "w",
         }
+    }
+}
+
+/// What a transaction was asked and what it answered, where it was recorded.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Values<'a> {
+    /// What was asked.
+    pub input: &'a Value,
+    /// What came back; null unless ok.
+    pub output: &'a Value,
+}
+
+impl<'a> Values<'a> {
+    /// Those of operations that have them.
+    pub(super) fn of(operations: &'a [Operation]) -> Vec<Self> {
+        let of = |operation: &'a Operation| Self {
+            input: &operation.input,
+            output: &operation.output,
+        };
+        operations.iter().map(of).collect()
+    }
+
+    /// Those of operations that were paired from `events`, as they stand there.
+    pub(super) fn in_events(events: &'a [Event], operations: &[Operation]) -> Vec<Self> {
+        // Pairing has seen that events stand in their order.
+        let at = |seq: Seq| {
+            let place = events.binary_search_by_key(&seq, Event::seq);
+            &events[place.expect("operations are made of these events")]
+        };
+        let of = |operation: &Operation| Self {
+            input: match at(operation.invoked) {
+                Event::Invoke(invocation) => &invocation.input,
+                _ => &Value::Null,
+            },
+            output: match operation.completed.map(at) {
+                Some(Event::Ok(completion) | Event::Fail(completion) | Event::Info(completion)) => &completion.output,
+                _ => &Value::Null,
+            },
+        };
+        operations.iter().map(of).collect()
     }
 }
 
@@ -88,7 +128,7 @@ const NOWHERE: u32 = u32::MAX;
 
 impl<'a> Parsed<'a> {
     /// Reads all operations.
-    pub(super) fn read(kind: Kind, operations: &'a [Operation]) -> Result<Self, ParseOperation> {
+    pub(super) fn read(kind: Kind, operations: &'a [Operation], values: &[Values<'a>]) -> Result<Self, ParseOperation> {
         let mut parsed = Self {
             operations,
             keys: Vec::new(),
@@ -97,19 +137,19 @@ impl<'a> Parsed<'a> {
             writers: HashMap::new(),
         };
         let mut numbers: HashMap<&Value, u32> = HashMap::new();
-        for (place, operation) in operations.iter().enumerate() {
+        for (place, (operation, values)) in operations.iter().zip(values).enumerate() {
             let reader = Reader { kind, operation };
-            let asked = reader.steps(&operation.input, operation.invoked, "input")?;
+            let asked = reader.steps(values.input, operation.invoked, "input")?;
             let answered = match operation.ending {
                 Ending::Ok => Some(reader.steps(
-                    &operation.output,
+                    values.output,
                     operation.completed.unwrap_or(operation.invoked),
                     "output",
                 )?),
                 Ending::Fail | Ending::Info => None,
             };
             if answered.is_some_and(|answered| answered.len() != asked.len()) {
-                return Err(reader.wrong(true, "as many steps as were asked for", &operation.output));
+                return Err(reader.wrong(true, "as many steps as were asked for", values.output));
             }
             for (number, step) in asked.iter().enumerate() {
                 let asked = reader.step(step, false)?;
@@ -127,7 +167,7 @@ impl<'a> Parsed<'a> {
                         && (!asked.writes || answered.value == asked.value)
                 });
                 if !is_same {
-                    return Err(reader.wrong(true, "the steps that were asked for", &operation.output));
+                    return Err(reader.wrong(true, "the steps that were asked for", values.output));
                 }
                 if asked.writes {
                     let known = Known {
@@ -148,7 +188,7 @@ impl<'a> Parsed<'a> {
                     let value = answered.map(|answered| answered.value);
                     let is_list = value.is_none_or(|value| matches!(value, Value::List(_) | Value::Null));
                     if kind == Kind::Lists && !is_list {
-                        return Err(reader.wrong(true, "a list, or null for an empty one", &operation.output));
+                        return Err(reader.wrong(true, "a list, or null for an empty one", values.output));
                     }
                     parsed.steps.push(Step::Read { key, value });
                 }
