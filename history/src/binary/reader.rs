@@ -86,6 +86,46 @@ struct Scratch {
     fail: Event,
     info: Event,
     other: Event,
+    /// Maps that were asked with, and such that were answered.
+    asked: Spare,
+    answered: Spare,
+}
+
+/// Maps to be used again: operations of several kinds follow each other, each with a map of its own form, and to make the names
+/// of one anew takes longer than all the rest.
+#[derive(Default)]
+struct Spare(Vec<Fields>);
+
+/// Most maps that are kept: some of each form that a workload has.
+const SPARE_MAX: usize = 16;
+
+/// Most values in one of them.
+const SPARE_VALUES_MAX: usize = 8;
+
+impl Spare {
+    /// Puts away what `value` has if it is of use, and makes it a map, if possible one of `count` values.
+    fn exchange(&mut self, value: &mut Value, count: usize) {
+        self.keep(value);
+        let fitting = self.0.iter().position(|map| map.len() == count);
+        *value = Value::Map(fitting.map_or_else(Fields::new, |place| self.0.swap_remove(place)));
+    }
+
+    /// Puts away what `value` has if it is of use. What is large is none, so that what is kept stays small.
+    fn keep(&mut self, value: &mut Value) {
+        let is_small = |(_, value): (&str, &Value)| match value {
+            Value::Null | Value::Bool(_) | Value::Int(_) => true,
+            Value::Text(text) => text.capacity() <= NAMED_TEXT_BYTES_MAX,
+            Value::List(_) | Value::Map(_) => false,
+        };
+        if let Value::Map(map) = value
+            && self.0.len() < SPARE_MAX
+            && (1..=SPARE_VALUES_MAX).contains(&map.len())
+            && map.iter().all(is_small)
+            && let Value::Map(map) = std::mem::take(value)
+        {
+            self.0.push(map);
+        }
+    }
 }
 
 /// A completion without any memory of its own.
@@ -134,6 +174,8 @@ impl Reader {
                 fail: NOTHING,
                 info: NOTHING,
                 other: NOTHING,
+                asked: Spare::default(),
+                answered: Spare::default(),
             },
             events: 0,
             truncated: false,
@@ -354,7 +396,7 @@ impl<'a> Decoder<'a> {
         let first = self.cursor.byte()?;
         match first & kind::MASK {
             kind::INVOKE if first == kind::INVOKE => {
-                self.invocation(&mut scratch.invocation)?;
+                self.invocation(&mut scratch.invocation, &mut scratch.asked)?;
                 Ok(&mut scratch.invocation)
             }
             kind::OK | kind::FAIL | kind::INFO => {
@@ -370,7 +412,7 @@ impl<'a> Decoder<'a> {
                 let (Event::Ok(completion) | Event::Fail(completion) | Event::Info(completion)) = event else {
                     return Err("expected a completion".into());
                 };
-                self.completion(first, completion)?;
+                self.completion(first, completion, &mut scratch.answered)?;
                 Ok(event)
             }
             kind::OTHER if first == kind::OTHER => {
@@ -385,7 +427,7 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    fn invocation(&mut self, event: &mut Event) -> Result<(), What> {
+    fn invocation(&mut self, event: &mut Event, spare: &mut Spare) -> Result<(), What> {
         if !matches!(event, Event::Invoke(_)) {
             *event = Event::Invoke(Invocation {
                 seq: Seq(0),
@@ -408,15 +450,16 @@ impl<'a> Decoder<'a> {
         let function = self.text()?;
         invocation.function.clear();
         invocation.function.push_str(function);
-        self.value(0, &mut invocation.input)
+        self.value(0, &mut invocation.input, spare)
     }
 
-    fn completion(&mut self, first: u8, completion: &mut Completion) -> Result<(), What> {
+    fn completion(&mut self, first: u8, completion: &mut Completion, spare: &mut Spare) -> Result<(), What> {
         (completion.seq, completion.time_ns) = self.place()?;
         completion.process = self.process()?;
         if first & has::OUTPUT != 0 {
-            self.value(0, &mut completion.output)?;
+            self.value(0, &mut completion.output, spare)?;
         } else {
+            spare.keep(&mut completion.output);
             completion.output = Value::Null;
         }
         completion.revision = None;
@@ -502,7 +545,7 @@ impl<'a> Decoder<'a> {
     }
 
     /// Reads a value into the place of another, whose memory is used where it is of the same form.
-    fn value(&mut self, depth: usize, into: &mut Value) -> Result<(), What> {
+    fn value(&mut self, depth: usize, into: &mut Value, spare: &mut Spare) -> Result<(), What> {
         if depth > DEPTH_MAX {
             return Err("a value nested deeper than is read".into());
         }
@@ -510,7 +553,12 @@ impl<'a> Decoder<'a> {
             .values_left
             .checked_sub(1)
             .ok_or("an event with more values than are read")?;
-        match self.cursor.byte()? {
+        let tag = self.cursor.byte()?;
+        if tag != tag::MAP {
+            // What is put into its place would drop it.
+            spare.keep(into);
+        }
+        match tag {
             tag::NULL => *into = Value::Null,
             tag::FALSE => *into = Value::Bool(false),
             tag::TRUE => *into = Value::Bool(true),
@@ -538,18 +586,18 @@ impl<'a> Decoder<'a> {
                     if place == list.len() {
                         list.push(Value::Null);
                     }
-                    self.value(depth + 1, &mut list[place])?;
+                    self.value(depth + 1, &mut list[place], spare)?;
                 }
             }
             tag::MAP => {
                 let count = self.count()?;
-                if !matches!(into, Value::Map(_)) {
-                    *into = Value::Map(Fields::new());
+                if !matches!(into, Value::Map(map) if map.len() == count) {
+                    spare.exchange(into, count);
                 }
                 let Value::Map(map) = into else {
                     return Err("expected a map".into());
                 };
-                self.map(depth, count, map)?;
+                self.map(depth, count, map, spare)?;
             }
             _ => return Err("expected the beginning of a value".into()),
         }
@@ -557,7 +605,7 @@ impl<'a> Decoder<'a> {
     }
 
     /// Reads a map into the place of another. The most common case by far is one with the same names.
-    fn map(&mut self, depth: usize, count: usize, map: &mut Fields) -> Result<(), What> {
+    fn map(&mut self, depth: usize, count: usize, map: &mut Fields, spare: &mut Spare) -> Result<(), What> {
         let mut place = 0;
         let mut differs = None;
         if map.len() == count {
@@ -567,7 +615,7 @@ impl<'a> Decoder<'a> {
                     differs = Some(found);
                     break;
                 }
-                self.value(depth + 1, value)?;
+                self.value(depth + 1, value, spare)?;
                 place += 1;
             }
             if place == count {
@@ -585,7 +633,7 @@ impl<'a> Decoder<'a> {
                 return Err("expected the names of a map in their order, each once".into());
             }
             let mut value = Value::Null;
-            self.value(depth + 1, &mut value)?;
+            self.value(depth + 1, &mut value, spare)?;
             made.push((name.into(), value));
         }
         Ok(())

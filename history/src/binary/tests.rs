@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::*;
 use crate::event::{Cause, CauseCode, Completion, Event, Invocation, Phase, PhaseEvent};
+use crate::fields::Fields;
 use crate::id::{MemberId, NodeId, ProcessId, Revision, Seq, Term};
 use crate::value::Value;
 
@@ -97,6 +98,45 @@ fn what_was_written_is_read() {
             assert_eq!(reader.next_mut().expect("reads"), Some(&mut { event }));
         }
         assert!(reader.next_mut().expect("reads").is_none());
+    }
+}
+
+/// Operations of many forms follow each other, and whoever reads them takes out what he wants and puts something else in.
+#[test]
+fn maps_of_all_forms_are_read_into_each_others_memory() {
+    let names = ["a", "b", "c", "key", "value", "x"];
+    let text = "long".repeat(100);
+    let values = |seed: u64| match seed % 5 {
+        0 => Value::Null,
+        1 => Value::Int(seed as i64),
+        2 => Value::Text(text[..(seed % 397) as usize].to_owned()),
+        3 => Value::List(vec![Value::Map([("inner", Value::Int(1))].into_iter().collect())]),
+        _ => Value::Bool(true),
+    };
+    let form = |seed: u64| match seed % 7 {
+        0 => Value::Int(4),
+        1 => Value::Map(Fields::new()),
+        _ => {
+            let chosen = names.iter().zip(0..).filter(|(_, bit)| seed >> bit & 1 == 1);
+            Value::Map(chosen.map(|(name, bit)| (*name, values(seed / 3 + bit))).collect())
+        }
+    };
+    let mut before = 0u64;
+    let mut seed = || {
+        before = before.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        before >> 33
+    };
+    let events: Vec<Event> = (0..2_000).map(|place| invoke(place, 1, form(seed()))).collect();
+    let written = written(&events, Compression::None);
+    let mut reader = Reader::new(Path::new("h"), Cursor::new(written)).expect("a head");
+    let mut taken = vec![Value::Null; 7];
+    for event in events {
+        let read = reader.next_mut().expect("reads").expect("another one");
+        assert_eq!(*read, event);
+        if let Event::Invoke(invocation) = read {
+            let place = seed() as usize % taken.len();
+            std::mem::swap(&mut invocation.input, &mut taken[place]);
+        }
     }
 }
 
