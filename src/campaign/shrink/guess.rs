@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use rand::RngExt as _;
 use rand::seq::IndexedRandom as _;
-use tribunal_history::{Seq, SimulatedPlan, Weather};
+use tribunal_history::{Fault, Moment, Outage, Seq, SimulatedPlan, Weather};
+use tribunal_store::points;
 
 use super::issued::{Issued, issued, kept};
 use super::{FAULTS_GOAL, Shrinker, Tried, first_finding};
@@ -31,7 +32,29 @@ const BEFORE_FINDING_MS: [u64; 4] = [2_000, 4_000, 8_000, 16_000];
 /// Entries between snapshots that are tried where a run has more: what needs a snapshot needs so many operations.
 const SNAPSHOT_COUNTS: [u64; 4] = [2, 5, 12, 30];
 
+/// Deaths that are tried at another moment: the last ones.
+const DEATHS_MAX: usize = 6;
+
+/// A death is tried at one of so many passes of a point.
+const PASSES_MAX: u64 = 2;
+
 impl<R: Fn(&SimulatedPlan, &str) -> Option<Tried> + Sync> Shrinker<R> {
+    /// A death that comes when something is being written, where it came at a moment of the clock: what else is left out
+    /// does not move it away from there.
+    pub(super) fn guess_moments(&mut self) {
+        let steps = self.plan.schedule.steps.iter().enumerate();
+        let deaths: Vec<(usize, Fault)> = steps
+            .filter_map(|(place, step)| Some((place, while_it_writes(&step.fault)?)))
+            .collect();
+        for (place, fault) in deaths.into_iter().rev().take(DEATHS_MAX) {
+            let mut candidate = self.plan.clone();
+            candidate.schedule.steps[place].fault = fault;
+            if self.take_under_some_seed(&candidate) {
+                return;
+            }
+        }
+    }
+
     /// Snapshots after fewer entries, and a log that is purged up to them.
     pub(super) fn guess_snapshots(&mut self) {
         let weather = self.plan.weather.clone();
@@ -228,4 +251,22 @@ impl<R: Fn(&SimulatedPlan, &str) -> Option<Tried> + Sync> Shrinker<R> {
             count += 1;
         }
     }
+}
+
+/// The death that a fault is, at an entry that is written and not synced; none if it is no death at a moment of the clock.
+fn while_it_writes(fault: &Fault) -> Option<Fault> {
+    let (select, outage) = match fault {
+        Fault::Kill { select } => (select, Outage::Machine),
+        Fault::Crash { moment, .. } if matches!(moment, Moment::Point { .. }) => return None,
+        Fault::Crash { select, outage, .. } => (select, *outage),
+        _ => return None,
+    };
+    Some(Fault::Crash {
+        select: select.clone(),
+        outage,
+        moment: Moment::Point {
+            point: points::APPEND_BEFORE_SYNC.name.to_owned(),
+            passes: PASSES_MAX,
+        },
+    })
 }

@@ -12,6 +12,9 @@
 //! matter of milliseconds. So a candidate is tried under a few other seeds too: the same plan with other delays, and
 //! with crashes that count less before they come.
 //!
+//! What depends on a moment is hard to make small, since whatever is left out moves the moment. So a death is also tried while
+//! an entry is being written, whenever that is.
+//!
 //! Where nothing more can be left out and much is left, it begins again and goes another way, as chance has it; the
 //! smallest of what it came to is the result.
 //!
@@ -167,6 +170,9 @@ pub fn shrink(
     let mut smallest: Option<(SimulatedPlan, Tried)> = None;
     for _ in 0..ROUNDS_MAX {
         let left = shrinker.size();
+        if !is_small(left) {
+            shrinker.guess_moments();
+        }
         shrinker.guess_snapshots();
         shrinker.guess_operations();
         shrinker.guess_steps();
@@ -177,8 +183,7 @@ pub fn shrink(
         shrinker.operations();
         shrinker.thin();
         let now = shrinker.size();
-        let is_small = now.operations <= OPERATIONS_GOAL && now.faults <= FAULTS_GOAL;
-        if shrinker.is_over || (now == left && is_small) {
+        if shrinker.is_over || (now == left && is_small(now)) {
             break;
         }
         // Where nothing more can be left out, another way down may lead further.
@@ -205,6 +210,11 @@ pub fn shrink(
         before,
         runs,
     })
+}
+
+/// Whether nothing more needs to be left out.
+fn is_small(size: Size) -> bool {
+    size.operations <= OPERATIONS_GOAL && size.faults <= FAULTS_GOAL
 }
 
 struct Shrinker<R> {

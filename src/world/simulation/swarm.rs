@@ -16,10 +16,10 @@ use tribunal_workload::Mix;
 
 use super::ABILITIES;
 
-/// Entries between snapshots where a seed draws no fewer, and how many of them a snapshot leaves in the log: more than a
-/// run of a minute makes, and few enough that an hour's log does not stay in memory.
-const SNAPSHOT_COUNT: u64 = 5_000;
-const ENTRIES_KEPT: u64 = 1_000;
+/// Entries between snapshots where a seed draws no fewer, and how many of them a snapshot leaves in the log: more than most
+/// runs of a minute make, and few enough that an hour's log does not stay in memory.
+const SNAPSHOT_COUNT: u64 = 2_000;
+const ENTRIES_KEPT: u64 = 500;
 
 /// Between two compactions of a long run. Kubernetes compacts its etcd every five minutes, of a load that is far smaller.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(120);
