@@ -7,7 +7,7 @@
 #[path = "support/small.rs"]
 mod small;
 
-use small::{Odds, rounds, small};
+use small::{Odds, rounds, small, small_of};
 use tribunal_checker::generate::Draw;
 use tribunal_checker::linearizability::witness::{self, Verdict};
 use tribunal_checker::linearizability::{
@@ -146,6 +146,77 @@ fn mutated<S: Spec>(draw: &mut Draw, entries: &[Entry<S>]) -> Vec<Entry<S>> {
         }
     }
     entries
+}
+
+/// Judges longer histories of an object with many operations in doubt by the searches, and by walking through all sets of
+/// placed operations: what failed once condemns other configurations only where there is a past to differ in.
+fn against_all_sets<S: Spec + std::fmt::Debug>(seed: u64, clients: u64, mut op: impl FnMut(&mut Draw, usize) -> S::Op) {
+    let mut draw = Draw::new(seed);
+    let (mut legal, mut illegal) = (0, 0);
+    for round in 0..rounds() / 20 {
+        let odds = Odds {
+            lies: [5, 20][draw.below(2) as usize],
+            doubts: [10, 30][draw.below(2) as usize],
+            erased: 0,
+        };
+        let entries = small_of::<S>(&mut draw, 12, clients, odds, &mut op);
+        let partition = Partition::new(None, entries);
+        let entries = &partition.entries;
+        let Some(expected) = brute::by_sets(entries, 10_000) else {
+            continue;
+        };
+        *if expected { &mut legal } else { &mut illegal } += 1;
+        assert_eq!(
+            searched(entries, Wgl::new(&partition)),
+            expected,
+            "round {round}, depth first: {entries:#?}"
+        );
+        if let Some(table) = Table::of(&partition) {
+            assert_eq!(
+                searched(entries, Wgl::new(&table)),
+                expected,
+                "round {round}, depth first over a table: {entries:#?}"
+            );
+        }
+        assert_eq!(
+            searched(entries, Frontier::new(&partition)),
+            expected,
+            "round {round}, breadth first: {entries:#?}"
+        );
+    }
+    let least = rounds() / 200;
+    assert!(legal > least && illegal > least, "both kinds: {legal} and {illegal}");
+}
+
+#[test]
+fn registers_with_much_in_doubt() {
+    against_all_sets::<CasRegister>(21, 3, |draw, _| {
+        let mut value = || Value::Int(draw.below(3) as i64);
+        let (expect, to) = (value(), value());
+        let action = match draw.below(4) {
+            0..2 => cas_register::Action::Read,
+            2 => cas_register::Action::Write(to),
+            _ => cas_register::Action::Cas { expect, value: to },
+        };
+        cas_register::Op { key: None, action }
+    });
+}
+
+#[test]
+fn texts_with_much_in_doubt() {
+    against_all_sets::<Kv>(22, 3, |draw, _| {
+        let text = |draw: &mut Draw| ["a", "b", "ab", "ba"][draw.below(4) as usize].into();
+        let action = match draw.below(20) {
+            0..9 => kv::Action::Get,
+            9..13 => kv::Action::Put(text(draw)),
+            13 => kv::Action::Delete,
+            _ => kv::Action::Append(text(draw)),
+        };
+        kv::Op {
+            key: "k".into(),
+            action,
+        }
+    });
 }
 
 #[test]

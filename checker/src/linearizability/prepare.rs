@@ -33,6 +33,8 @@ pub struct Required {
     pub twin: u32,
     /// Whether it leaves every state as it is.
     pub reads: bool,
+    /// Whether the state after it is the same whatever the state before it was.
+    pub overwrites: bool,
     /// The value that it observes, or `NONE`.
     pub observes: u32,
     /// The value that it makes, or `NONE`.
@@ -51,6 +53,8 @@ pub struct Unknown {
     pub calls: Vec<u64>,
     /// The value that they make if they take effect, or `NONE`.
     pub makes: u32,
+    /// Whether the state after one is the same whatever the state before it was.
+    pub overwrites: bool,
 }
 
 /// Values by number.
@@ -104,6 +108,7 @@ impl Prepared {
                     end,
                     twin: *twins.entry((&entry.op, &entry.ret)).or_insert(next),
                     reads: class.is_read(),
+                    overwrites: matches!(class, Class::Write(_)),
                     observes,
                     makes,
                     number: number(place as u32),
@@ -115,6 +120,7 @@ impl Prepared {
                         entries: Vec::new(),
                         calls: Vec::new(),
                         makes,
+                        overwrites: matches!(class, Class::Write(_)),
                     });
                     unknown.len() - 1
                 });

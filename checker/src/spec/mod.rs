@@ -117,7 +117,8 @@ pub enum Class {
     Read(Option<Value>),
     /// Leaves the state as it is, and is legal nowhere but where the object holds another value than this.
     Differs(Value),
-    /// The object holds this value afterwards, whatever it held before.
+    /// The object holds this value afterwards, whatever it held before: legal everywhere, and the state after it does not
+    /// depend on the state before it.
     Write(Value),
     /// With a result: legal nowhere but where the object holds `from`, and it holds `to` afterwards. Without a
     /// result: the same where the object holds `from`, elsewhere nothing happens.

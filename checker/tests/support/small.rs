@@ -31,10 +31,22 @@ pub fn small<S: Spec>(
     draw: &mut Draw,
     operations_max: u64,
     odds: Odds,
+    op: impl FnMut(&mut Draw, usize) -> S::Op,
+) -> Vec<Entry<S>> {
+    let operations = 1 + draw.below(operations_max);
+    let clients = 1 + draw.below(4);
+    small_of(draw, operations, clients, odds, op)
+}
+
+/// So many operations of so many clients on one object.
+pub fn small_of<S: Spec>(
+    draw: &mut Draw,
+    operations: u64,
+    clients: u64,
+    odds: Odds,
     mut op: impl FnMut(&mut Draw, usize) -> S::Op,
 ) -> Vec<Entry<S>> {
-    let operations = 1 + draw.below(operations_max) as usize;
-    let clients = 1 + draw.below(4) as usize;
+    let (operations, clients) = (operations as usize, clients as usize);
     let mut object = S::default();
     let mut other = S::default();
     let mut entries: Vec<Entry<S>> = Vec::new();

@@ -34,14 +34,9 @@ impl<S: Spec> Wgl<'_, S> {
         // Looking through the classes costs a fraction of an attempt for each.
         self.steps += self.prepared.unknown.len() as u64 / 4;
         let here = &self.path[self.path.len() - 1];
-        let left: Vec<(u32, usize)> = (0..self.prepared.unknown.len())
-            .map(|class| {
-                let left = self
-                    .available(class, deadline)
-                    .saturating_sub(self.used[class] as usize);
-                (class as u32, left)
-            })
-            .filter(|&(class, left)| left > 0 && self.may_help(class))
+        let begun: Vec<(u32, u32)> = (0..self.prepared.unknown.len())
+            .map(|class| (class as u32, self.available(class, deadline) as u32))
+            .filter(|&(class, begun)| begun > 0 && self.may_help(class))
             .collect();
         let mut nodes = vec![Node {
             state: here.state.clone(),
@@ -51,19 +46,22 @@ impl<S: Spec> Wgl<'_, S> {
         let mut by_state: BTreeMap<u128, Vec<usize>> = BTreeMap::from([(here.state.fingerprint(), vec![0])]);
         let mut at = 0;
         while at < nodes.len() {
-            if nodes.len() > NODES_MAX || at * left.len() > ATTEMPTS_MAX {
+            if nodes.len() > NODES_MAX || at * begun.len() > ATTEMPTS_MAX {
                 return None;
             }
-            for &(class, left) in &left {
-                self.steps += 1;
+            for &(class, begun) in &begun {
                 let node = &nodes[at];
-                if node.classes.iter().filter(|&&used| used == class).count() >= left {
+                let unknown = &self.prepared.unknown[class as usize];
+                // What would be overwritten at once need not be placed.
+                if unknown.overwrites && at > 0 {
                     continue;
                 }
-                let unknown = &self.prepared.unknown[class as usize];
+                self.steps += 1;
                 let mut state = node.state.clone();
                 state.invoke(&self.partition.entries[unknown.entries[0] as usize].op);
-                if state == node.state || self.growth.as_ref().is_some_and(|growth| growth.is_lost(&state)) {
+                if state == node.state
+                    || (self.window.as_ref()).is_some_and(|window| window.is_dead(&state, &self.opens, None))
+                {
                     continue;
                 }
                 let value = if unknown.makes == NONE {
@@ -71,16 +69,28 @@ impl<S: Spec> Wgl<'_, S> {
                 } else {
                     unknown.makes
                 };
-                if value != node.value && self.is_still_needed(node.value, 0, &node.classes) {
-                    continue;
-                }
                 let mut classes = node.classes.clone();
                 classes.push(class);
-                let ways = by_state.entry(state.fingerprint()).or_default();
+                let fingerprint = state.fingerprint();
+                let ways = by_state.get(&fingerprint).map_or(&[][..], |ways| ways);
                 if ways.iter().any(|&way| uses_no_more(&nodes[way].classes, &classes)) {
                     continue;
                 }
-                ways.push(nodes.len());
+                if let Some(lost) = self.growth.as_ref().and_then(|growth| growth.lost(&state)) {
+                    self.note_pinned(lost);
+                    continue;
+                }
+                if value != node.value && self.is_still_needed(node.value, 0, &node.classes) {
+                    self.note_needed(node.value, &node.classes);
+                    continue;
+                }
+                let used_here = node.classes.iter().filter(|&&used| used == class).count() as u32;
+                if self.used[class as usize] + used_here >= begun {
+                    let top = self.path.len() - 1;
+                    self.path[top].lack.note(class, begun - used_here);
+                    continue;
+                }
+                by_state.entry(fingerprint).or_default().push(nodes.len());
                 nodes.push(Node { state, value, classes });
             }
             at += 1;

@@ -15,7 +15,7 @@ use crate::linearizability::Entry;
 use crate::spec::{Class, Spec};
 
 /// Most pairs of a value that is written and one that is observed that are compared beforehand.
-const PAIRS_MAX: usize = 1 << 24;
+const PAIRS_MAX: usize = 1 << 16;
 
 /// Most pinned values that a state is compared with, those observed first. The others are for later.
 const LOOKED_AT_MAX: usize = 16;
@@ -113,21 +113,28 @@ impl Growth {
         })
     }
 
-    /// Whether `next`, the state after placing the entry at `place`, can still come to hold what is pinned.
-    pub fn is_hopeless<S: Spec>(&self, next: &S, place: u32) -> bool {
+    /// What is pinned and `next`, the state after placing the entry at `place`, can no longer come to hold; none if it can
+    /// come to hold everything.
+    pub fn lost_after<S: Spec>(&self, next: &S, place: u32) -> Option<u32> {
         let last_observed =
             self.observes[place as usize].filter(|&number| self.observed[number as usize].observers == 1);
         self.pinned
             .iter()
             .filter(|(_, number)| Some(*number) != last_observed)
             .take(LOOKED_AT_MAX)
-            .any(|(_, number)| !next.may_grow_to(&self.observed[*number as usize].value))
+            .map(|(_, number)| *number)
+            .find(|number| !next.may_grow_to(&self.observed[*number as usize].value))
     }
 
-    /// Whether `state` cannot come to hold what is pinned already.
-    pub fn is_lost<S: Spec>(&self, state: &S) -> bool {
-        let mut looked_at = self.pinned.iter().take(LOOKED_AT_MAX);
-        looked_at.any(|(_, number)| !state.may_grow_to(&self.observed[*number as usize].value))
+    /// What is pinned already and `state` cannot come to hold.
+    pub fn lost<S: Spec>(&self, state: &S) -> Option<u32> {
+        let mut looked_at = self.pinned.iter().take(LOOKED_AT_MAX).map(|(_, number)| *number);
+        looked_at.find(|number| !state.may_grow_to(&self.observed[*number as usize].value))
+    }
+
+    /// Whether what the entry at `place` writes may grow to the observed value `number`.
+    pub fn leads(&self, place: u32, number: u32) -> bool {
+        self.leads[place as usize].binary_search(&number).is_ok()
     }
 
     /// The entry at `place` is placed.

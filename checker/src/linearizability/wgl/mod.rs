@@ -13,31 +13,37 @@
 //!   write of the value that is there already may be needed again later.
 //! - **Of identical open operations the one that ends first goes first**; any explanation can be rewritten so.
 //! - **Operations in doubt are placed last**, only when nothing else leads on, and by breadth-first closure
-//!   over the states they lead to. A configuration that failed with fewer of them used also fails with more:
-//!   that is dominance, and it is what keeps *n* of them from costing 2^n.
+//!   over the states they lead to. A configuration that failed fails again wherever what it lacked is used up as well
+//!   (`failures`), which keeps *n* of them from costing 2^n.
 //! - **A value that is still to be observed and that nothing can make again is not overwritten.** This needs
 //!   true classes ([`Spec::class`]) and is off where a class is opaque; it needs no unique values, since it
 //!   counts who can still make the value.
 //! - **A state from which what is still to be observed cannot grow is left at once** (`growth`), where operations add to
 //!   what they find. Neither does this need unique values.
+//! - **States that nothing will observe before they are overwritten are one state** (`window`), and no operation in doubt
+//!   leads to one.
 //! - **A write in doubt whose value nothing will observe is not placed.** Without it the same order explains
 //!   the rest.
 //!
 //! Left out: lower bounds better than the first end; transactions, whose results concern several values.
 
-use std::collections::{HashMap, HashSet};
-use std::hash::{BuildHasherDefault, Hasher};
-
 use super::{Answer, Entry, HardSpot, Partition, Search};
 use crate::spec::Spec;
 
 mod closure;
+mod failures;
 mod growth;
 mod opens;
+mod window;
 
 use super::prepare::{NONE, Prepared, Required};
+use failures::{Failures, Lack};
 use growth::Growth;
 use opens::Opens;
+use window::Window;
+
+/// Stands for all states that nothing will observe, instead of their fingerprints.
+const DEAD: u128 = 0x5bd1_e995_9e37_79b9_c2b2_ae3d_27d4_eb4f;
 
 /// A depth-first search over one partition.
 #[derive(Debug)]
@@ -46,6 +52,8 @@ pub struct Wgl<'a, S: Spec> {
     prepared: Prepared,
     /// What is known of values that are reached by growing.
     growth: Option<Growth>,
+    /// Which states can still be observed, where that is known.
+    window: Option<Window>,
     opens: Opens,
     /// The path: configuration by configuration, the last one being explored.
     path: Vec<Frame<S>>,
@@ -53,10 +61,7 @@ pub struct Wgl<'a, S: Spec> {
     used: Vec<u32>,
     /// The classes of which some are placed, in the order in which the first of each was.
     used_classes: Vec<u32>,
-    failed: HashMap<u128, Vec<Used>, BuildHasherDefault<AlreadyRandom>>,
-    /// Those that failed without any operation in doubt that may help: nothing that is used saves them.
-    failed_outright: HashSet<u128, BuildHasherDefault<AlreadyRandom>>,
-    failed_bytes: u64,
+    failures: Failures,
     answer: Option<Answer>,
     steps: u64,
     deepest: usize,
@@ -78,6 +83,8 @@ struct Frame<S> {
     /// Exclusive or of the numbers of the required operations placed.
     placed: u128,
     tried: Tried,
+    /// What was missed so far.
+    lack: Lack,
     /// What led to the next configuration on the path.
     taken: Option<Taken>,
 }
@@ -105,9 +112,6 @@ struct Taken {
     required: u32,
 }
 
-/// How many operations in doubt of which classes a failed configuration had used, by class.
-type Used = Box<[(u32, u32)]>;
-
 impl<'a, S: Spec> Wgl<'a, S> {
     /// A search that has not begun.
     pub fn new(partition: &'a Partition<S>) -> Self {
@@ -125,22 +129,23 @@ impl<'a, S: Spec> Wgl<'a, S> {
             }),
             ..HardSpot::default()
         };
+        let opens = Opens::new(spans);
         Self {
             partition,
+            window: Window::new(partition, &prepared.required, &opens),
             growth: Growth::new(&partition.entries),
-            opens: Opens::new(spans),
+            opens,
             path: vec![Frame {
                 state: S::default(),
                 value: prepared.values.as_ref().map_or(NONE, |values| values.initial),
                 placed: 0,
                 tried: Tried::Nothing,
+                lack: Lack::default(),
                 taken: None,
             }],
             used: vec![0; prepared.unknown.len()],
             used_classes: Vec::new(),
-            failed: HashMap::default(),
-            failed_outright: HashSet::default(),
-            failed_bytes: 0,
+            failures: Failures::default(),
             answer: phantom.map(|_| Answer::NotLinearizable),
             steps: 0,
             deepest: 0,
@@ -225,6 +230,10 @@ impl<'a, S: Spec> Wgl<'a, S> {
             for (place, from) in nodes.iter().enumerate().skip(node) {
                 let below = if place == node { below } else { 0 };
                 for &r in open.iter().filter(|&&r| r >= below) {
+                    // What would be overwritten at once need not be placed.
+                    if place > 0 && self.required(r).overwrites {
+                        continue;
+                    }
                     if let Some((state, value)) = self.try_next(&from.state, from.value, &from.classes, r) {
                         self.path[top].tried = Tried::InDoubt {
                             node: place,
@@ -256,40 +265,57 @@ impl<'a, S: Spec> Wgl<'a, S> {
         let Required {
             entry, observes, makes, ..
         } = *self.required(r);
-        if self
-            .growth
-            .as_ref()
-            .is_some_and(|growth| growth.is_hopeless(&next, entry))
-        {
+        if let Some(lost) = (self.growth.as_ref()).and_then(|growth| growth.lost_after(&next, entry)) {
+            self.note_pinned(lost);
             return None;
         }
         let next_value = if makes == NONE { value } else { makes };
         if next_value != value && self.is_still_needed(value, u32::from(observes == value), in_doubt) {
+            self.note_needed(value, in_doubt);
             return None;
         }
-        if self.failed.is_empty() && self.failed_outright.is_empty() {
-            return Some((next, next_value));
-        }
-        let key = self.path[self.path.len() - 1].placed ^ self.required(r).number ^ next.fingerprint();
-        if self.failed_outright.contains(&key) {
-            return None;
-        }
-        if !self.failed.is_empty() {
-            for &class in in_doubt {
-                self.used[class as usize] += 1;
-            }
-            let dominated = self
-                .failed
-                .get(&key)
-                .is_some_and(|failures| failures.iter().any(|failure| is_within(failure, &self.used)));
-            for &class in in_doubt {
-                self.used[class as usize] -= 1;
-            }
-            if dominated {
+        if !self.failures.is_empty() {
+            let top = self.path.len() - 1;
+            let key = self.path[top].placed ^ self.required(r).number ^ self.number_of(&next, Some(r));
+            if let Some(lack) = self.failures.condemns(key, &self.used, in_doubt) {
+                self.path[top].lack.note_after(in_doubt, lack);
                 return None;
             }
         }
         Some((next, next_value))
+    }
+
+    /// Stands for a state of the last configuration, or for one that it leads to by placing `placed`.
+    fn number_of(&self, state: &S, placed: Option<u32>) -> u128 {
+        match &self.window {
+            Some(window) if window.is_dead(state, &self.opens, placed) => DEAD,
+            _ => state.fingerprint(),
+        }
+    }
+
+    /// Notes that the last configuration would go on if a write in doubt were left that may lead to a pinned value.
+    fn note_pinned(&mut self, number: u32) {
+        let Some(growth) = &self.growth else { return };
+        let top = self.path.len() - 1;
+        for &class in &self.used_classes {
+            let unknown = &self.prepared.unknown[class as usize];
+            if growth.leads(unknown.entries[0], number) {
+                self.path[top].lack.note(class, unknown.entries.len() as u32);
+            }
+        }
+    }
+
+    /// Notes that the last configuration would go on if an operation in doubt were left that makes `value` again, once
+    /// operations of the classes `in_doubt` are placed.
+    fn note_needed(&mut self, value: u32, in_doubt: &[u32]) {
+        let top = self.path.len() - 1;
+        for (class, unknown) in (0u32..).zip(&self.prepared.unknown) {
+            if unknown.makes == value {
+                let on_the_way = in_doubt.iter().filter(|&&other| other == class).count();
+                let used = unknown.entries.len() - on_the_way;
+                self.path[top].lack.note(class, used as u32);
+            }
+        }
     }
 
     /// Whether required operations, beyond `observed` of them, are still to observe a value that nothing can make
@@ -343,6 +369,7 @@ impl<'a, S: Spec> Wgl<'a, S> {
             value,
             placed,
             tried: Tried::Nothing,
+            lack: Lack::default(),
             taken: None,
         });
     }
@@ -352,11 +379,15 @@ impl<'a, S: Spec> Wgl<'a, S> {
         self.note_dead_end();
         let Some(frame) = self.path.pop() else { return false };
         if frame.tried != (Tried::All { forced: true }) {
-            self.remember(&frame);
+            let key = frame.placed ^ self.number_of(&frame.state, None);
+            self.failures.remember(key, &frame.lack);
         }
         let Some(taken) = self.path.last_mut().and_then(|frame| frame.taken.take()) else {
             return false;
         };
+        if let Some(before) = self.path.last_mut() {
+            before.lack.note_after(&taken.in_doubt, frame.lack.as_slice());
+        }
         let r = taken.required;
         self.opens.take_back();
         let Required {
@@ -389,35 +420,6 @@ impl<'a, S: Spec> Wgl<'a, S> {
             }
         }
         true
-    }
-
-    /// Remembers that a configuration failed, unless one that failed with fewer operations in doubt says so.
-    fn remember(&mut self, frame: &Frame<S>) {
-        let mut used: Vec<(u32, u32)> = self
-            .used_classes
-            .iter()
-            .filter(|&&class| self.may_help(class))
-            .map(|&class| (class, self.used[class as usize]))
-            .collect();
-        used.sort_unstable();
-        let key = frame.placed ^ frame.state.fingerprint();
-        if used.is_empty() {
-            self.failed.remove(&key);
-            // The key, and the room that the table leaves.
-            self.failed_bytes += 32 * u64::from(self.failed_outright.insert(key));
-            return;
-        }
-        if self.failed_outright.contains(&key) {
-            return;
-        }
-        let failures = self.failed.entry(key).or_default();
-        if failures.iter().any(|failure| is_subset(failure, &used)) {
-            return;
-        }
-        failures.retain(|failure| !is_subset(&used, failure));
-        // Key, vector and its allocation, then the pairs; shrinking lists are counted as if they had not.
-        self.failed_bytes += 80 + 8 * used.len() as u64;
-        failures.push(used.into_boxed_slice());
     }
 
     /// Whether placing an operation of this class can still make a difference: something not yet placed
@@ -498,41 +500,10 @@ impl<S: Spec> Search for Wgl<'_, S> {
         }
         let frames = self.path.capacity() * size_of::<Frame<S>>();
         let operations = self.prepared.required.len() * size_of::<Required>();
-        self.failed_bytes + (frames + operations + self.opens.memory_bytes()) as u64
+        self.failures.memory_bytes() + (frames + operations + self.opens.memory_bytes()) as u64
     }
 
     fn hard_spot(&self) -> HardSpot {
         self.hard_spot
-    }
-}
-
-/// Whether a failure that had used `failure` had used no more than `used` of any class.
-fn is_within(failure: &[(u32, u32)], used: &[u32]) -> bool {
-    failure.iter().all(|&(class, count)| used[class as usize] >= count)
-}
-
-/// The same for two sorted lists.
-fn is_subset(fewer: &[(u32, u32)], more: &[(u32, u32)]) -> bool {
-    fewer.iter().all(|(class, count)| {
-        more.binary_search_by_key(class, |(class, _)| *class)
-            .is_ok_and(|place| more[place].1 >= *count)
-    })
-}
-
-/// Keys that are fingerprints need no further hashing.
-#[derive(Default)]
-struct AlreadyRandom(u64);
-
-impl Hasher for AlreadyRandom {
-    fn write(&mut self, bytes: &[u8]) {
-        unreachable!("keys are 128-bit numbers, not {} bytes", bytes.len());
-    }
-
-    fn write_u128(&mut self, key: u128) {
-        self.0 = key as u64;
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
     }
 }

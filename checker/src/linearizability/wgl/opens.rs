@@ -48,6 +48,22 @@ impl Opens {
         self.last().first().map_or(u64::MAX, |&r| self.spans[r as usize].1)
     }
 
+    /// Operations in order of their calls.
+    pub fn by_call(&self) -> &[u32] {
+        &self.by_call
+    }
+
+    /// How many of [`by_call`](Self::by_call) the list of the last configuration or those before it have let in. The others
+    /// are not placed.
+    pub fn let_in_count(&self) -> usize {
+        self.begins.last().map_or(0, |&(_, let_in)| let_in)
+    }
+
+    /// When the operation began.
+    pub fn call(&self, r: u32) -> u64 {
+        self.spans[r as usize].0
+    }
+
     /// Goes on to the configuration after `r`. The last configuration's own list is given up if nobody will ask for it
     /// again.
     pub fn place(&mut self, r: u32, gives_up: bool) {
