@@ -19,17 +19,22 @@
 //! beyond [`CONFIGURATIONS_MAX`] or [`OPEN_MAX`] it gives up and never guesses.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::rc::Rc;
 
 use super::prepare::{NONE, Prepared, Required};
 use super::{Answer, Entry, HardSpot, Partition, Search};
-use crate::spec::Spec;
+use crate::spec::{Class, Spec};
 
 /// Most operations that are open at one moment.
 pub const OPEN_MAX: usize = 128;
 
 /// Most configurations at one moment.
 pub const CONFIGURATIONS_MAX: usize = 1 << 20;
+
+/// Sets of operations in doubt that are compared in the time of a step, so that a race is fair where that is most of what
+/// there is to do.
+const COMPARED_IN_A_STEP: u64 = 4;
 
 /// Stands for the beginning in the record of how configurations were reached.
 const ROOT: u32 = u32::MAX;
@@ -90,13 +95,40 @@ struct Closure<S> {
 
 /// Which configurations were met, up to those that make others superfluous.
 #[derive(Debug, Default)]
-struct Antichains(HashMap<(u128, u128), Vec<Used>>);
+struct Antichains {
+    met: HashMap<(u128, u128), Vec<Used>, BuildHasherDefault<Mixed>>,
+    /// How many sets of operations in doubt were compared.
+    compared: u64,
+}
+
+/// Hashes a set of slots and a fingerprint by one multiplication each: there are a few lookups for each configuration, and
+/// nobody chooses keys to make them slow.
+#[derive(Default)]
+struct Mixed(u64);
+
+impl Hasher for Mixed {
+    fn write(&mut self, bytes: &[u8]) {
+        unreachable!("keys are 128-bit numbers, not {} bytes", bytes.len());
+    }
+
+    fn write_u128(&mut self, number: u128) {
+        let folded = self.0.rotate_left(29) ^ number as u64 ^ (number >> 64) as u64;
+        // The odd number next to 2^64 divided by the golden ratio. The table looks at the highest and the lowest bits.
+        let mixed = folded.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.0 = mixed ^ (mixed >> 32);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
 
 impl Antichains {
     /// Whether the configuration is new and not superfluous; it is noted then.
     fn admit<S: Spec>(&mut self, configuration: &Configuration<S>) -> bool {
         let key = (configuration.placed, configuration.state.fingerprint());
-        let met = self.0.entry(key).or_default();
+        let met = self.met.entry(key).or_default();
+        self.compared += met.len() as u64;
         if met.iter().any(|used| is_part(used, &configuration.used)) {
             return false;
         }
@@ -108,7 +140,7 @@ impl Antichains {
     /// Whether it has not become superfluous since it was admitted.
     fn holds<S: Spec>(&self, configuration: &Configuration<S>) -> bool {
         let key = (configuration.placed, configuration.state.fingerprint());
-        self.0.get(&key).is_some_and(|met| met.contains(&configuration.used))
+        self.met.get(&key).is_some_and(|met| met.contains(&configuration.used))
     }
 }
 
@@ -156,6 +188,15 @@ impl<'a, S: Spec> Frontier<'a, S> {
             most: 1,
             prepared,
         }
+    }
+
+    /// Whether it is worth beginning. Where objects grow and operations are in doubt it is not: there are as many states
+    /// within reach as texts that can be put together of what is in doubt, and each of them is a configuration.
+    pub fn suits(partition: &Partition<S>) -> bool {
+        let class = |entry: &Entry<S>| S::class(&entry.op, entry.ret.as_ref());
+        let is_in_doubt = |entry: &Entry<S>| !entry.is_required() && !class(entry).is_read();
+        let grows = |entry: &Entry<S>| matches!(class(entry), Class::Grow(_));
+        !(partition.entries.iter().any(grows) && partition.entries.iter().any(is_in_doubt))
     }
 
     /// The most configurations that were held at one moment.
@@ -481,7 +522,10 @@ impl<S: Spec> Search for Frontier<'_, S> {
                 match closure.work.pop() {
                     Some(from) => {
                         if closure.waiting.holds(&from) {
+                            let before = closure.waiting.compared + closure.finished.compared;
                             self.expand(&mut closure, &from);
+                            let compared = closure.waiting.compared + closure.finished.compared - before;
+                            self.steps += compared / COMPARED_IN_A_STEP;
                         }
                         let held = closure.work.len() + closure.done.len();
                         self.overflowed |= held > CONFIGURATIONS_MAX || self.trace.len() > u32::MAX as usize / 2;
@@ -516,7 +560,7 @@ impl<S: Spec> Search for Frontier<'_, S> {
         }
         let ending = self.ending.as_ref();
         let held = ending.map_or(0, |closure| {
-            closure.waiting.0.len() + closure.finished.0.len() + closure.work.len()
+            closure.waiting.met.len() + closure.finished.met.len() + closure.work.len()
         });
         let configurations = (self.frontier.len() + held) * (size_of::<Configuration<S>>() + 64);
         let operations = self.prepared.required.len() * (size_of::<Required>() + 9);

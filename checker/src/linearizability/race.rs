@@ -2,7 +2,7 @@
 //!
 //! The first round belongs to [`Wgl`]. From the second on both go on, a step of one for a step of the other: [`Wgl`] wins
 //! on what is legal, [`Frontier`] on what is not, and which of them it is nobody knows before. The price of not knowing is
-//! twice the steps of the better one.
+//! twice the steps of the better one. Where [`Frontier`] has no prospects ([`Frontier::suits`]) it is not begun.
 
 use super::rounds::{Decision, Engine};
 use super::{Answer, Frontier, HardSpot, Partition, Search, Wgl};
@@ -37,7 +37,7 @@ pub struct Race<'a, S: Spec> {
     has_begun: bool,
     depth_first: Option<Wgl<'a, S>>,
     breadth_first: Option<Frontier<'a, S>>,
-    /// Which of the two met more than it can hold.
+    /// Which of the two met more than it can hold, or has no prospects.
     gave_up: (bool, bool),
     /// Steps of those that gave up.
     spent: u64,
@@ -82,6 +82,9 @@ impl<S: Spec> Searches for Race<'_, S> {
             }
         }
         let waits = is_first_round && !self.gave_up.0;
+        if !waits && self.breadth_first.is_none() && !self.gave_up.1 {
+            self.gave_up.1 = !Frontier::suits(self.partition);
+        }
         if !waits && !self.gave_up.1 {
             let others = held.saturating_add(self.depth_first.as_ref().map_or(0, |search| search.memory_bytes()));
             let search = self.breadth_first.get_or_insert_with(|| Frontier::new(self.partition));
