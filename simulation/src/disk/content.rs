@@ -50,6 +50,19 @@ impl Content {
         self.extend(offset + bytes.len() as u64);
     }
 
+    /// Shares with `other` the pages of what was written there, where they are equal: what is both seen and durable takes
+    /// room once. The last page is left out, since the next write will most likely go on in it.
+    pub(crate) fn share(&mut self, other: &Self, offset: u64, length: u64) {
+        let last = offset.saturating_add(length) / PAGE;
+        for unit in offset / PAGE..last {
+            if let (Some(page), Some(theirs)) = (self.pages.get_mut(&unit), other.pages.get(&unit))
+                && page == theirs
+            {
+                *page = Arc::clone(theirs);
+            }
+        }
+    }
+
     /// Makes it at least so long.
     pub(crate) fn extend(&mut self, length: u64) {
         self.length = self.length.max(length);
@@ -165,5 +178,19 @@ mod tests {
         content.flip(5_000_000, 0);
         assert_eq!(before.read(5_000_000, 1), b"x");
         assert_eq!(content.read(5_000_000, 1), b"y");
+    }
+
+    #[test]
+    fn equal_pages_are_shared_and_others_are_not() {
+        let (mut one, mut other) = (Content::default(), Content::default());
+        for content in [&mut one, &mut other] {
+            content.write(100, &[7; 4 * PAGE as usize]);
+        }
+        other.flip(PAGE, 0);
+        one.share(&other, 100, 4 * PAGE);
+        let is_shared = |unit: u64| Arc::ptr_eq(&one.pages[&unit], &other.pages[&unit]);
+        assert_eq!([0, 1, 2, 3, 4].map(is_shared), [true, false, true, true, false]);
+        assert_eq!(one.read(PAGE, 1), [7]);
+        assert_eq!(other.read(PAGE, 1), [6]);
     }
 }

@@ -330,6 +330,9 @@ impl DiskState {
         for (place, (_, change)) in inode.unsynced.drain(..rest).enumerate() {
             if kept.get(place).copied().unwrap_or(end == SyncEnd::Done) {
                 change.apply(durable);
+                if let Change::Write(offset, bytes) = &change {
+                    durable.share(&inode.seen, *offset, bytes.len() as u64);
+                }
             }
         }
         if end == SyncEnd::Failed { Err(eio()) } else { Ok(()) }

@@ -18,11 +18,11 @@ use super::ABILITIES;
 
 /// Entries between snapshots where a seed draws no fewer, and how many of them a snapshot leaves in the log: more than most
 /// runs of a minute make, and few enough that an hour's log does not stay in memory.
-const SNAPSHOT_COUNT: u64 = 2_000;
-const ENTRIES_KEPT: u64 = 500;
+const SNAPSHOT_COUNT: u64 = 1_500;
+const ENTRIES_KEPT: u64 = 200;
 
 /// Between two compactions of a long run. Kubernetes compacts its etcd every five minutes, of a load that is far smaller.
-const UPKEEP_INTERVAL: Duration = Duration::from_secs(120);
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(90);
 
 /// Revisions that such a compaction keeps.
 const UPKEEP_KEEPS: u64 = 100;
