@@ -13,8 +13,8 @@
 //! Compare-and-sets mostly follow an operation of the same client on the same key and expect what that one saw, so
 //! that many succeed; a key under the hands of many clients would otherwise have moved on.
 //!
-//! Nothing is deleted unless the mix says so: where a key is absent again and again, its states are not all different, and
-//! a faster way to check it is lost.
+//! Nothing is deleted unless the mix says so: where a key is absent again and again, its states are not all different. Such a
+//! key is followed by the store's revisions, which know no violation as it comes; the judge at the end does.
 //!
 //! Values may be padded with spaces in the store, so that one fills several sectors of a disk; in the history each is a
 //! number.

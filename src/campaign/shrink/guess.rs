@@ -257,7 +257,10 @@ impl<R: Fn(&SimulatedPlan, &str) -> Option<Tried> + Sync> Shrinker<R> {
 fn while_it_writes(fault: &Fault) -> Option<Fault> {
     let (select, outage) = match fault {
         Fault::Kill { select } => (select, Outage::Machine),
-        Fault::Crash { moment, .. } if matches!(moment, Moment::Point { .. }) => return None,
+        Fault::Crash {
+            moment: Moment::Point { .. },
+            ..
+        } => return None,
         Fault::Crash { select, outage, .. } => (select, *outage),
         _ => return None,
     };

@@ -90,7 +90,8 @@ impl SimTarget {
                 ..
             }
         );
-        let is_down = |node: &&NodeId| !self.simulator.is_up(**node) && !(is_at_point && self.lives.expects(**node));
+        let still_waits = |node: NodeId| is_at_point && self.lives.expects(node);
+        let is_down = |node: &&NodeId| !self.simulator.is_up(**node) && !still_waits(**node);
         let down: Vec<NodeId> = active.nodes.iter().filter(is_down).copied().collect();
         let is_enough = match &active.fault {
             Fault::Crash {
