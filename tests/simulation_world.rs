@@ -185,26 +185,30 @@ fn seeds_that_are_none_are_refused() {
     }
 }
 
-/// Members come and go under other faults, disks lie and their nodes are replaced, and nothing is lost on the way: a
-/// short sweep of such faults only.
-#[test]
-fn members_come_and_go() {
+/// What a short sweep with these flags came to; none of its seeds fails.
+fn swept(flags: &[&str]) -> SweepSummary {
     let runs = tempfile::tempdir().expect("a folder");
-    let output = tribunal(&[
-        "simulate",
-        "--seeds=1..3",
-        "--nodes=3",
-        "--time-limit=20s",
-        "--nemesis=membership,lying-sync,kill",
-        "--json",
-        &format!("--runs-dir={}", runs.path().display()),
-    ]);
+    let runs_dir = format!("--runs-dir={}", runs.path().display());
+    let output = tribunal(&[&["simulate", "--json", &runs_dir], flags].concat());
     let summary = SweepSummary::from_json(&String::from_utf8_lossy(&output.stdout)).expect("one JSON object");
     assert!(
         summary.failing.is_empty() && summary.undecided.is_empty(),
         "{}",
         text(&output)
     );
+    summary
+}
+
+/// Members come and go under other faults, disks lie and their nodes are replaced, and nothing is lost on the way: a
+/// short sweep of such faults only.
+#[test]
+fn members_come_and_go() {
+    let summary = swept(&[
+        "--seeds=1..3",
+        "--nodes=3",
+        "--time-limit=20s",
+        "--nemesis=membership,lying-sync,kill",
+    ]);
     for name in ["members-added", "members-promoted", "members-removed"] {
         assert!(summary.counters[name] > 0, "{name}: {:?}", summary.counters);
     }
@@ -214,24 +218,14 @@ fn members_come_and_go() {
 /// again in the middle of that. Should draws change, another seed will do.
 #[test]
 fn power_fails_again_while_a_cut_log_is_mended() {
-    let runs = tempfile::tempdir().expect("a folder");
-    let output = tribunal(&[
-        "simulate",
+    let summary = swept(&[
         "--seeds=9..9",
         "--nodes=3",
         "--time-limit=15s",
         "--nemesis=crash-at-point",
         "--nemesis-interval=1s",
         "--value-bytes=8000",
-        "--json",
-        &format!("--runs-dir={}", runs.path().display()),
     ]);
-    let summary = SweepSummary::from_json(&String::from_utf8_lossy(&output.stdout)).expect("one JSON object");
-    assert!(
-        summary.failing.is_empty() && summary.undecided.is_empty(),
-        "{}",
-        text(&output)
-    );
     let counter = "crashes-at-wal.recovery.before-repair";
     assert!(summary.counters[counter] > 0, "{:?}", summary.counters);
 }

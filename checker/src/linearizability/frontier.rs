@@ -19,7 +19,6 @@
 //! beyond [`CONFIGURATIONS_MAX`] or [`OPEN_MAX`] it gives up and never guesses.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
 use std::rc::Rc;
 
 use super::prepare::{NONE, Prepared, Required};
@@ -96,31 +95,9 @@ struct Closure<S> {
 /// Which configurations were met, up to those that make others superfluous.
 #[derive(Debug, Default)]
 struct Antichains {
-    met: HashMap<(u128, u128), Vec<Used>, BuildHasherDefault<Mixed>>,
+    met: HashMap<(u128, u128), Vec<Used>>,
     /// How many sets of operations in doubt were compared.
     compared: u64,
-}
-
-/// Hashes a set of slots and a fingerprint by one multiplication each: there are a few lookups for each configuration, and
-/// nobody chooses keys to make them slow.
-#[derive(Default)]
-struct Mixed(u64);
-
-impl Hasher for Mixed {
-    fn write(&mut self, bytes: &[u8]) {
-        unreachable!("keys are 128-bit numbers, not {} bytes", bytes.len());
-    }
-
-    fn write_u128(&mut self, number: u128) {
-        let folded = self.0.rotate_left(29) ^ number as u64 ^ (number >> 64) as u64;
-        // The odd number next to 2^64 divided by the golden ratio. The table looks at the highest and the lowest bits.
-        let mixed = folded.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        self.0 = mixed ^ (mixed >> 32);
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
 }
 
 impl Antichains {
