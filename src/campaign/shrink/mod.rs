@@ -12,14 +12,16 @@
 //! matter of milliseconds. So a candidate is tried under a few other seeds too: the same plan with other delays, and
 //! with crashes that count less before they come.
 //!
-//! Where nothing more can be left out and much is left, it begins again and goes another way, as chance has it; the
-//! smallest of what it came to is the result. What depends on a moment is hard to make small, since whatever is left out moves
+//! Where little more can be left out at a time and much is left, it begins again and goes another way, as chance has it;
+//! the smallest of what it came to is the result. What depends on a moment is hard to make small, since whatever is left out moves
 //! the moment: so at first, and every other time, a death is tried while an entry is being written, whenever that is.
 //!
 //! Left out: fewer nodes, and faults at other times, but for pauses between them that are made shorter. The result is small
 //! and not the smallest there is.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
@@ -43,6 +45,9 @@ const FAULTS_GOAL: usize = 5;
 /// Seeds under which a small guess is tried, the run's own among them: more for few operations, which take less time.
 const SEEDS: u32 = 3;
 const SEEDS_OF_FEW: u32 = 8;
+
+/// Parts of a list that are left out one instead of the other, at a time.
+const CANDIDATES: usize = 8;
 
 /// Stack of a thread that runs a simulation, in bytes: as much as the main one has.
 const STACK_BYTES: usize = 8 << 20;
@@ -185,8 +190,8 @@ pub fn shrink(
         if shrinker.is_over || (now == left && is_small(now)) {
             break;
         }
-        // Where nothing more can be left out, another way down may lead further.
-        if now == left {
+        // Where little more can be left out at a time, another way down may lead further.
+        if !is_small(now) && is_little(left, now) {
             shrinker.keep_smallest(&mut smallest);
             (shrinker.plan, shrinker.tried) = beginning.clone();
             by_moments = !by_moments;
@@ -217,6 +222,25 @@ fn is_small(size: Size) -> bool {
     size.operations <= OPERATIONS_GOAL && size.faults <= FAULTS_GOAL
 }
 
+/// What came of some candidates.
+enum First {
+    /// This one fails in the same way, and none before it does.
+    Fails(usize, Box<Tried>),
+    /// None does.
+    None,
+    /// There was no more time.
+    Over,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether less than a quarter was left out between the two.
+fn is_little(before: Size, after: Size) -> bool {
+    4 * (after.faults + after.operations) > 3 * (before.faults + before.operations)
+}
+
 struct Shrinker<R> {
     run: R,
     property: String,
@@ -238,46 +262,70 @@ impl<R: Fn(&SimulatedPlan, &str) -> Option<Tried> + Sync> Shrinker<R> {
 
     /// Takes the first of some candidates that fails in the same way, and says which one.
     fn take_first(&mut self, candidates: impl IntoIterator<Item = SimulatedPlan>) -> Option<usize> {
-        let mut candidates = candidates.into_iter().enumerate();
-        loop {
-            let mut batch: Vec<(usize, SimulatedPlan)> = candidates.by_ref().take(self.lanes).collect();
-            if batch.is_empty() || self.is_over {
-                return None;
+        let candidates = candidates.into_iter().enumerate();
+        let mut others: Vec<(usize, SimulatedPlan)> = candidates.filter(|(_, other)| *other != self.plan).collect();
+        if others.is_empty() || self.is_over {
+            return None;
+        }
+        match self.first_failing(&others) {
+            First::Fails(nth, tried) => {
+                self.runs += u32::try_from(nth + 1).unwrap_or(u32::MAX);
+                let (place, plan) = others.swap_remove(nth);
+                (self.plan, self.tried) = (plan, *tried);
+                Some(place)
             }
-            batch.retain(|(_, candidate)| *candidate != self.plan);
-            let tried = self.run_all(batch.iter().map(|(_, candidate)| candidate));
-            for ((place, candidate), tried) in batch.into_iter().zip(tried) {
-                let Some(tried) = tried else {
-                    self.is_over = true;
-                    return None;
-                };
-                self.runs += 1;
-                if ways(&tried.report).iter().any(|way| way.property == self.property) {
-                    self.plan = candidate;
-                    self.tried = tried;
-                    return Some(place);
-                }
+            First::None => {
+                self.runs += u32::try_from(others.len()).unwrap_or(u32::MAX);
+                None
+            }
+            First::Over => {
+                self.is_over = true;
+                None
             }
         }
     }
 
-    /// Runs all of these at the same time.
-    fn run_all<'a>(&self, plans: impl ExactSizeIterator<Item = &'a SimulatedPlan>) -> Vec<Option<Tried>> {
-        let (run, property) = (&self.run, self.property.as_str());
-        if plans.len() < 2 {
-            return plans.map(|plan| run(plan, property)).collect();
-        }
+    /// The first of these that fails in the same way. As many run at a time as there are lanes, and none begins behind one
+    /// that fails, so that it is the same one whichever ends first.
+    fn first_failing(&self, plans: &[(usize, SimulatedPlan)]) -> First {
+        let (next, ended) = (AtomicUsize::new(0), AtomicBool::new(false));
+        let found: Mutex<Option<(usize, Tried)>> = Mutex::new(None);
+        let lane = || {
+            while !ended.load(Ordering::Relaxed) {
+                let nth = next.fetch_add(1, Ordering::Relaxed);
+                let is_behind = locked(&found).as_ref().is_some_and(|(first, _)| *first < nth);
+                let Some((_, plan)) = plans.get(nth).filter(|_| !is_behind) else {
+                    return;
+                };
+                let Some(tried) = (self.run)(plan, &self.property) else {
+                    ended.store(true, Ordering::Relaxed);
+                    return;
+                };
+                if ways(&tried.report).iter().any(|way| way.property == self.property) {
+                    let mut found = locked(&found);
+                    if found.as_ref().is_none_or(|(first, _)| nth < *first) {
+                        *found = Some((nth, tried));
+                    }
+                }
+            }
+        };
+        let lanes = self.lanes.min(plans.len());
         std::thread::scope(|scope| {
-            let threads: Vec<_> = plans
-                .map(|plan| {
-                    let builder = std::thread::Builder::new().stack_size(STACK_BYTES);
-                    builder.spawn_scoped(scope, move || run(plan, property))
-                })
-                .collect();
-            // Where no thread can be had, or one panics, there is no more time.
-            let ends = threads.into_iter().map(|thread| thread.ok()?.join().ok().flatten());
-            ends.collect()
-        })
+            let lane = &lane;
+            // Where no thread can be had this one does it all.
+            for _ in 1..lanes {
+                let builder = std::thread::Builder::new().stack_size(STACK_BYTES);
+                drop(builder.spawn_scoped(scope, lane));
+            }
+            lane();
+        });
+        if ended.into_inner() {
+            return First::Over;
+        }
+        match locked(&found).take() {
+            Some((nth, tried)) => First::Fails(nth, Box::new(tried)),
+            None => First::None,
+        }
     }
 
     /// Takes a candidate if it fails in the same way under one of some seeds.
@@ -437,7 +485,7 @@ impl<R: Fn(&SimulatedPlan, &str) -> Option<Tried> + Sync> Shrinker<R> {
                 // Of a few each one is worth more than one run.
                 let is_precious = length == 1 && whole.len() <= OPERATIONS_GOAL * 2;
                 let starts = (start..whole.len()).step_by(length);
-                let starts: Vec<usize> = starts.take(if is_precious { 1 } else { self.lanes }).collect();
+                let starts: Vec<usize> = starts.take(if is_precious { 1 } else { CANDIDATES }).collect();
                 let rests = starts.iter().map(|start| {
                     let end = (start + length).min(whole.len());
                     whole[..*start].iter().chain(&whole[end..]).cloned().collect()
