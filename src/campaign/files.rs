@@ -2,8 +2,9 @@
 
 use std::io;
 
+use tribunal_checker::Judgement;
 use tribunal_history::jsonl::{self, ReadError};
-use tribunal_history::report::RunOutcome;
+use tribunal_history::report::{FunctionCounts, RunOutcome};
 use tribunal_history::{Event, Manifest, Phase, Record as _, Report, Schedule};
 
 use super::judge::{self, Observed, Told};
@@ -57,35 +58,27 @@ pub(super) fn end(
     let history = dir.path().join("history.jsonl");
     let closed = recorder.close().map_err(RunError::write(&history))?;
     let unreadable = |error| RunError::write(&history)(io::Error::other::<ReadError>(error));
-    let streamed = match &closed {
-        Closed::File { path, count } if *count > EVENTS_HELD_MAX => {
-            streamed::judge(plan.workload.specification(), plan.check.consistency, path).map_err(unreadable)?
-        }
-        Closed::File { .. } | Closed::Memory(_) => None,
-    };
-    let events: Vec<Event>;
-    let told = match (streamed, closed) {
-        (Some(streamed), _) => {
-            events = streamed.marks;
-            Told {
-                events: &events,
-                is_whole: false,
-                counts: streamed.counts,
-                judgement: Ok(streamed.judgement),
-            }
-        }
-        (None, Closed::Memory(held)) => {
-            events = held;
-            Told::whole(plan, &events)
-        }
-        (None, Closed::File { path, .. }) => {
-            events = jsonl::read(&path).map_err(unreadable)?;
-            Told::whole(plan, &events)
-        }
+    // Long ones take seconds to compress, and to read.
+    let (read, compressed) = std::thread::scope(|scope| {
+        let compressing = scope.spawn(|| jsonl::compress(&history));
+        (read(plan, closed), compressing.join())
+    });
+    let (events, streamed) = read.map_err(unreadable)?;
+    let told = match streamed {
+        Some((counts, judgement)) => Told {
+            events: &events,
+            is_whole: false,
+            counts,
+            judgement: Ok(judgement),
+        },
+        None => Told::whole(plan, &events),
     };
 
     shown.stage(Stage::Report);
-    jsonl::compress(&history).map_err(RunError::write(&history))?;
+    compressed
+        .unwrap_or_else(|_| Err(io::Error::other("its compression panicked")))
+        .and_then(|_| std::fs::remove_file(&history))
+        .map_err(RunError::write(&history))?;
     let mut report = judge::report(plan, dir.path(), schedule, told, seen, policy);
     if !plan.keep_data && report.verdict.outcome == RunOutcome::Pass {
         remove_data(dir);
@@ -93,6 +86,23 @@ pub(super) fn end(
     write_panics(dir, seen)?;
     write_report(&mut report, dir, &events)?;
     Ok(report)
+}
+
+/// What was counted and judged while a history was read.
+type Summed = (Vec<FunctionCounts>, Judgement);
+
+/// The events of a history; of a long one that holds those that are no part of operations, and what the others came to.
+fn read(plan: &Plan, closed: Closed) -> Result<(Vec<Event>, Option<Summed>), ReadError> {
+    let (path, count) = match closed {
+        Closed::Memory(events) => return Ok((events, None)),
+        Closed::File { path, count } => (path, count),
+    };
+    if count > EVENTS_HELD_MAX
+        && let Some(streamed) = streamed::judge(plan.workload.specification(), plan.check.consistency, &path)?
+    {
+        return Ok((streamed.marks, Some((streamed.counts, streamed.judgement))));
+    }
+    Ok((jsonl::read(&path)?, None))
 }
 
 /// The stacks of what panicked; no file if nothing did.

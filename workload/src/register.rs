@@ -205,17 +205,33 @@ impl Register {
 
     /// Decimal text, so that a person with etcdctl can read it, padded at its end.
     fn encode(&self, value: i64) -> Bytes {
+        let mut text = value.to_string().into_bytes();
+        text.resize(text.len().max(self.length_of(value)), b' ');
+        text.into()
+    }
+
+    /// How long the text of a value is at least, in bytes.
+    fn length_of(&self, value: i64) -> usize {
         let length = u64::from(self.settings.value_bytes) * (value.unsigned_abs() % LENGTHS) / (LENGTHS - 1);
-        format!("{value:<length$}", length = usize::try_from(length).unwrap_or(0)).into()
+        usize::try_from(length).unwrap_or(0)
     }
 
     /// The number, if it is written as [`Register::encode`] would; otherwise the text, which nobody wrote and which must
     /// not pass for a number.
     fn decode(&self, bytes: &[u8]) -> Value {
-        let text = String::from_utf8_lossy(bytes);
-        match text.trim_end_matches(' ').parse::<i64>() {
-            Ok(number) if self.encode(number) == text.as_bytes() => Value::Int(number),
-            _ => Value::Text(text.into_owned()),
+        let digits = bytes.iter().position(|byte| *byte == b' ').unwrap_or(bytes.len());
+        let (digits, padding) = bytes.split_at(digits);
+        let number = std::str::from_utf8(digits)
+            .ok()
+            .and_then(|text| text.parse::<i64>().ok());
+        let is_encoded = |number: &i64| {
+            number.to_string().as_bytes() == digits
+                && bytes.len() == digits.len().max(self.length_of(*number))
+                && padding.iter().all(|byte| *byte == b' ')
+        };
+        match number.filter(is_encoded) {
+            Some(number) => Value::Int(number),
+            None => Value::Text(String::from_utf8_lossy(bytes).into_owned()),
         }
     }
 

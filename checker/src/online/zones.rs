@@ -21,7 +21,7 @@ pub struct Zones<S: Recorded> {
     /// The place of the only object, where operations name no key.
     only: Option<usize>,
     objects: Vec<Object<S>>,
-    open: HashMap<ProcessId, Open, BuildHasherDefault<Mix>>,
+    open: HashMap<ProcessId, Open<S::Op>, BuildHasherDefault<Mix>>,
     /// Operations that are open, and places where one was.
     operations: Vec<Operation>,
     /// Those places.
@@ -74,9 +74,11 @@ impl<S: Recorded> Object<S> {
 }
 
 /// An operation that has begun.
-struct Open {
+struct Open<O> {
     /// Its place among the operations.
     place: usize,
+    /// What was asked.
+    op: O,
     object: usize,
     /// Its number among all calls.
     number: u64,
@@ -203,12 +205,13 @@ impl<S: Recorded> Zones<S> {
         }
         match &mut self.objects[object].order {
             Some(_) if is_other => self.leave_order(object),
-            Some(order) => order.called(moment(seq), op),
+            Some(order) => order.called(moment(seq), op.clone()),
             None => {}
         }
         let number = self.calls.begin(moment(seq));
         let open = Open {
             place,
+            op,
             object,
             number,
             to,
@@ -232,27 +235,24 @@ impl<S: Recorded> Zones<S> {
             (completion.revision, completion.term, completion.member);
         let violation = match self.judge(&open, ending, moment(seq))? {
             Ok(()) => None,
-            Err(reason) => {
-                let (op, _) = S::parse(&self.operations[open.place])?;
-                Some(Violation {
-                    seq,
-                    time_ns: completion.time_ns,
-                    key: S::partition(&op).map(str::to_owned),
-                    operation: S::label(&self.operations[open.place]),
-                    reason,
-                })
-            }
+            Err(reason) => Some(Violation {
+                seq,
+                time_ns: completion.time_ns,
+                key: S::partition(&open.op).map(str::to_owned),
+                operation: S::label(&self.operations[open.place]),
+                reason,
+            }),
         };
         self.spare.push(open.place);
         Ok(violation)
     }
 
     /// What the end of an operation says.
-    fn judge(&mut self, open: &Open, ending: Ending, now: u64) -> Result<Result<(), Reason>, JudgeError> {
+    fn judge(&mut self, open: &Open<S::Op>, ending: Ending, now: u64) -> Result<Result<(), Reason>, JudgeError> {
         // Read even where nothing is followed: a malformed operation is a mistake all the same.
         let operation = &self.operations[open.place];
-        let (op, ret) = S::parse(operation)?;
-        if ending == Ending::Ok && ret.as_ref().is_some_and(|ret| S::observes(&op, ret)) {
+        let ret = S::answer(&open.op, operation)?;
+        if ending == Ending::Ok && ret.as_ref().is_some_and(|ret| S::observes(&open.op, ret)) {
             self.followed.reads += 1;
         }
         let (call, revision) = (moment(operation.invoked), operation.revision);
@@ -263,7 +263,7 @@ impl<S: Recorded> Zones<S> {
         }
         let before = object.remembered();
         let by_zones = object.zones.as_mut().map_or(Ok(()), |key| {
-            let result = zones_end(key, open, ending, &S::class(&op, ret.as_ref()), (call, now));
+            let result = zones_end(key, open, ending, &S::class(&open.op, ret.as_ref()), (call, now));
             key.sweep(watermark);
             result
         });
@@ -312,7 +312,7 @@ impl<S: Recorded> Zones<S> {
 }
 
 /// What the end of an operation says to the zones of its key. `moments` are those of its call and of now.
-fn zones_end(key: &mut Key, open: &Open, ending: Ending, class: &Class, moments: (u64, u64)) -> Result<(), Stop> {
+fn zones_end<O>(key: &mut Key, open: &Open<O>, ending: Ending, class: &Class, moments: (u64, u64)) -> Result<(), Stop> {
     let (call, now) = moments;
     match (ending, class) {
         (Ending::Info, _) => Ok(()),

@@ -146,33 +146,48 @@ impl Recorded for CasRegister {
     fn parse(operation: &Operation) -> Result<(Op, Option<Ret>), ParseOperation> {
         let fields = Fields::of::<Self>(operation);
         let key = fields.key_if_any()?.map(Arc::from);
-        let (action, ret) = match operation.function.as_str() {
-            "read" => (Action::Read, Ret::Value(operation.output.clone())),
+        let action = match operation.function.as_str() {
+            "read" => Action::Read,
             "write" => {
-                fields.no_output()?;
                 let value = operation.input.get("value");
                 let value = value.ok_or_else(|| fields.wrong_input("an input with \"value\""))?;
-                (Action::Write(value.clone()), Ret::Written)
+                Action::Write(value.clone())
             }
             "cas" => {
                 let (Some(expect), Some(value)) = (operation.input.get("expect"), operation.input.get("value")) else {
                     return Err(fields.wrong_input("an input with \"expect\" and \"value\""));
                 };
-                let action = Action::Cas {
+                Action::Cas {
                     expect: expect.clone(),
                     value: value.clone(),
-                };
-                let ret = match (operation.output.get("swapped"), operation.output.get("actual")) {
-                    (Some(Value::Bool(true)), None) => Ret::Swapped,
-                    (Some(Value::Bool(false)), actual) => Ret::Differs(actual.cloned()),
-                    _ if !fields.is_done() => Ret::Swapped,
-                    _ => return Err(fields.wrong_output("an output with \"swapped\", true or false")),
-                };
-                (action, ret)
+                }
             }
             _ => return Err(fields.wrong_function("read, write or cas")),
         };
-        Ok((Op { key, action }, fields.is_done().then_some(ret)))
+        let op = Op { key, action };
+        let ret = Self::answer(&op, operation)?;
+        Ok((op, ret))
+    }
+
+    fn answer(op: &Op, operation: &Operation) -> Result<Option<Ret>, ParseOperation> {
+        let fields = Fields::of::<Self>(operation);
+        if !fields.is_done() {
+            return Ok(None);
+        }
+        let output = &operation.output;
+        let ret = match &op.action {
+            Action::Read => Ret::Value(output.clone()),
+            Action::Write(_) => {
+                fields.no_output()?;
+                Ret::Written
+            }
+            Action::Cas { .. } => match (output.get("swapped"), output.get("actual")) {
+                (Some(Value::Bool(true)), None) => Ret::Swapped,
+                (Some(Value::Bool(false)), actual) => Ret::Differs(actual.cloned()),
+                _ => return Err(fields.wrong_output("an output with \"swapped\", true or false")),
+            },
+        };
+        Ok(Some(ret))
     }
 
     fn label(operation: &Operation) -> String {

@@ -174,6 +174,13 @@ pub trait Recorded: Spec {
     /// Reads what was asked, and what came back if the operation ended ok.
     fn parse(operation: &Operation) -> Result<(Self::Op, Option<Self::Ret>), ParseOperation>;
 
+    /// Reads what came back of an operation that was [parsed](Self::parse) as `op` before it ended, if it ended ok. An
+    /// override that does not read the question again is faster.
+    fn answer(op: &Self::Op, operation: &Operation) -> Result<Option<Self::Ret>, ParseOperation> {
+        let _ = op;
+        Ok(Self::parse(operation)?.1)
+    }
+
     /// Whether this result could have been wrong, so that it tells something of the object. A history without any such
     /// result proves nothing.
     fn observes(op: &Self::Op, ret: &Self::Ret) -> bool {

@@ -176,36 +176,43 @@ impl Recorded for Register {
     fn parse(operation: &Operation) -> Result<(Op, Option<Ret>), ParseOperation> {
         let reader = Fields::of::<Self>(operation);
         let key: Arc<str> = reader.key()?.into();
-        let done = reader.is_done();
-        let (action, ret) = match operation.function.as_str() {
-            "read" => {
-                let ret = done
-                    .then(|| value_or_null(&operation.output, || reader.wrong_output("a value or null as output")))
-                    .transpose()?;
-                (Action::Read, ret.map(Ret::Value))
-            }
-            "write" => {
-                if done && !operation.output.is_null() {
-                    return Err(reader.wrong_output("null as output"));
-                }
-                (Action::Write(new_value(&reader)?), done.then_some(Ret::Written))
-            }
+        let action = match operation.function.as_str() {
+            "read" => Action::Read,
+            "write" => Action::Write(new_value(&reader)?),
             "cas" => {
                 let Some(expect) = operation.input.get("expect") else {
                     return Err(reader.wrong_input("an input with \"expect\", a value or null"));
                 };
                 let expect = value_or_null(expect, || reader.wrong_input("a value or null as \"expect\""))?;
                 let value = new_value(&reader)?;
-                let ret = done.then(|| swapped(&reader)).transpose()?;
-                (Action::Cas { expect, value }, ret)
+                Action::Cas { expect, value }
             }
-            "delete" => {
-                let ret = done.then(|| deleted(&reader)).transpose()?;
-                (Action::Delete, ret)
-            }
+            "delete" => Action::Delete,
             _ => return Err(reader.wrong_function("read, write, cas or delete")),
         };
-        Ok((Op { key, action }, ret))
+        let op = Op { key, action };
+        let ret = Self::answer(&op, operation)?;
+        Ok((op, ret))
+    }
+
+    fn answer(op: &Op, operation: &Operation) -> Result<Option<Ret>, ParseOperation> {
+        let reader = Fields::of::<Self>(operation);
+        if !reader.is_done() {
+            return Ok(None);
+        }
+        let ret = match &op.action {
+            Action::Read => {
+                let value = value_or_null(&operation.output, || reader.wrong_output("a value or null as output"))?;
+                Ret::Value(value)
+            }
+            Action::Write(_) => {
+                reader.no_output()?;
+                Ret::Written
+            }
+            Action::Cas { .. } => swapped(&reader)?,
+            Action::Delete => deleted(&reader)?,
+        };
+        Ok(Some(ret))
     }
 
     fn label(operation: &Operation) -> String {

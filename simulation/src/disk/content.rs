@@ -24,11 +24,12 @@ impl Content {
     /// Reads up to `length` bytes; fewer only at the end.
     pub(crate) fn read(&self, offset: u64, length: usize) -> Vec<u8> {
         let end = self.length.min(offset.saturating_add(length as u64));
-        let mut bytes = vec![0; usize::try_from(end.saturating_sub(offset)).unwrap_or(0)];
-        for piece in pieces(offset, bytes.len() as u64, PAGE) {
-            if let Some(page) = self.pages.get(&piece.unit) {
-                bytes[piece.from..piece.to]
-                    .copy_from_slice(&page[piece.within..piece.within + (piece.to - piece.from)]);
+        let length = usize::try_from(end.saturating_sub(offset)).unwrap_or(0);
+        let mut bytes = Vec::with_capacity(length);
+        for piece in pieces(offset, length as u64, PAGE) {
+            match self.pages.get(&piece.unit) {
+                Some(page) => bytes.extend_from_slice(&page[piece.within..piece.within + (piece.to - piece.from)]),
+                None => bytes.resize(piece.to, 0),
             }
         }
         bytes
