@@ -175,7 +175,7 @@ pub trait Recorded: Spec {
     fn parse(operation: &Operation) -> Result<(Self::Op, Option<Self::Ret>), ParseOperation>;
 
     /// Reads what came back of an operation that was [parsed](Self::parse) as `op` before it ended, if it ended ok. An
-    /// override that does not read the question again is faster.
+    /// override that does not read the question again is faster; only with one may `parse` call this.
     fn answer(op: &Self::Op, operation: &Operation) -> Result<Option<Self::Ret>, ParseOperation> {
         let _ = op;
         Ok(Self::parse(operation)?.1)

@@ -310,20 +310,21 @@ impl<R: Fn(&SimulatedPlan, &str) -> Option<Tried> + Sync> Shrinker<R> {
             }
         };
         let lanes = self.lanes.min(plans.len());
-        std::thread::scope(|scope| {
-            let lane = &lane;
+        let is_whole = std::thread::scope(|scope| {
             // Where no thread can be had this one does it all.
-            for _ in 1..lanes {
+            let others = (1..lanes).filter_map(|_| {
                 let builder = std::thread::Builder::new().stack_size(STACK_BYTES);
-                drop(builder.spawn_scoped(scope, lane));
-            }
+                builder.spawn_scoped(scope, lane).ok()
+            });
+            let others: Vec<_> = others.collect();
             lane();
+            let joined: Vec<_> = others.into_iter().map(|other| other.join()).collect();
+            joined.iter().all(Result::is_ok)
         });
-        if ended.into_inner() {
-            return First::Over;
-        }
         match locked(&found).take() {
             Some((nth, tried)) => First::Fails(nth, Box::new(tried)),
+            // Where one panicked nobody knows what it would have come to.
+            None if ended.into_inner() || !is_whole => First::Over,
             None => First::None,
         }
     }
